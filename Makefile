@@ -1,0 +1,63 @@
+# One vocabulary of tasks, for people, hooks and CI. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+PYTHON ?= python3.11
+VENV := .venv
+UV := .uv/bin/uv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+
+export PATH := $(BIN):$(PATH)
+# Nothing phones home; Prefect's and MLflow's state stays in the project.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_HOME := $(CURDIR)/.prefect
+
+.PHONY: help setup lock repro repro-full quick flow serve-flows serve ui test test-all lint format clean
+
+help: ## List the tasks
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(UV):
+	@$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+$(READY): requirements.txt pyproject.toml | $(UV)
+	@echo "setting up $(VENV) (once)"
+	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .
+	touch $(READY)
+
+setup: $(READY) ## Virtual environment with the locked requirements (repro and test do it themselves)
+
+lock: | $(UV) ## Compile requirements.in into requirements.txt
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	  requirements.in --output-file requirements.txt
+
+repro: $(READY) ## The main job: every model, trained, evaluated, compared, published
+	@clarity check
+	dvc repro
+
+lint: $(READY) ## Linter, formatter, types, walls between the rooms
+	@ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+format: $(READY) ## Let the linter and formatter mend what they can
+	@ruff check --fix .
+	ruff format .
+
+test: $(READY) ## The tests, but those that take minutes
+	@pytest -n 2
+
+test-all: $(READY) ## Every test
+	@pytest -n 2 -m ''
+
+ui: $(READY) ## MLflow's UI on mlruns/, at 127.0.0.1:5000
+	@clarity ui

@@ -1,0 +1,188 @@
+"""``clarity …``: the command line. Thin: each command imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clarity.errors import ClarityError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Does a larger autoencoder reconstruct more clearly, and is it the better detector?",
+)
+
+Model = Annotated[str, typer.Argument(help="A key of `models` in params.yaml.")]
+Seed = Annotated[int, typer.Argument(help="One of `seeds` in params.yaml.")]
+ModelName = Annotated[str, typer.Option(help="Alias or version of the registered model.")]
+STAGES = "Stages (DVC runs these)"
+REGISTRY = "Registry"
+
+
+@app.command()
+def check() -> None:
+    """Check params.yaml and name the first mistake in it."""
+    from clarity.params import load_params
+
+    params = load_params()
+    typer.echo(f"params.yaml is fine: {len(params.models)} models, {len(params.seeds)} seed(s)")
+
+
+@app.command(rich_help_panel=STAGES)
+def ingest() -> None:
+    """Pack the images of `data.source` into data/raw."""
+    from clarity.ingest.stage import run
+
+    run()
+
+
+@app.command(rich_help_panel=STAGES)
+def preprocess() -> None:
+    """Check, crop, split and pack data/raw into data/processed."""
+    from clarity.preprocess.stage import run
+
+    run()
+
+
+@app.command(rich_help_panel=STAGES)
+def train(model: Model, seed: Seed) -> None:
+    """Train one model from one seed."""
+    from clarity.tracking.live import LiveMirror
+    from clarity.train.stage import run
+
+    with LiveMirror.of_training(model, seed) as mirror:
+        run(model, seed, listener=mirror)
+
+
+@app.command(rich_help_panel=STAGES)
+def evaluate(model: Model, seed: Seed) -> None:
+    """Measure one training on every split."""
+    from clarity.evaluate.stage import run
+
+    run(model, seed)
+
+
+@app.command(rich_help_panel=STAGES)
+def compare() -> None:
+    """Write the tables, the verdicts and the report."""
+    from clarity.compare.stage import run
+
+    run()
+
+
+@app.command(rich_help_panel=STAGES)
+def publish() -> None:
+    """Complete MLflow's runs and model versions from the outputs."""
+    from clarity.tracking.publish import run
+
+    run()
+
+
+@app.command(rich_help_panel=REGISTRY)
+def backfill() -> None:
+    """Refill an empty or lost MLflow store from the outputs and the history of aliases."""
+    from clarity.registry.backfill import run
+
+    run()
+
+
+@app.command(rich_help_panel=REGISTRY)
+def promote() -> None:
+    """Put the best challenger before the gate; move `champion` only if it is measurably better."""
+    from clarity.registry.promote import run
+
+    run()
+
+
+@app.command(rich_help_panel=REGISTRY)
+def rollback() -> None:
+    """Return to the previous champion."""
+    from clarity.registry.promote import rollback as run
+
+    run()
+
+
+@app.command(rich_help_panel=REGISTRY)
+def history() -> None:
+    """Print every move of an alias."""
+    from clarity.registry.history import show
+
+    show()
+
+
+@app.command(rich_help_panel=REGISTRY)
+def lineage(
+    name: Annotated[
+        str, typer.Argument(help="Version, alias, run, data digest, commit, stage or flow run.")
+    ],
+) -> None:
+    """Print where a model came from, and the commands that reproduce it."""
+    from clarity.registry.lineage import show
+
+    show(name)
+
+
+@app.command(rich_help_panel=REGISTRY)
+def restore(
+    version: Annotated[str, typer.Argument(help="A version or an alias.")],
+    target: Annotated[Path | None, typer.Option(help="Folder of the new worktree.")] = None,
+) -> None:
+    """Check out a version's commit in a new worktree and reproduce its bytes there."""
+    from clarity.registry.restore import run
+
+    run(version, target)
+
+
+@app.command()
+def score(
+    path: Annotated[Path, typer.Argument(help="A folder of pictures, a .npy file or a picture.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder for the table and the contact sheet.")
+    ] = Path("scores"),
+    model: Annotated[
+        str, typer.Option(help="Alias or version of the registered model.")
+    ] = "champion",
+) -> None:
+    """Score new images with a registered model."""
+    from clarity.score.batch import run
+
+    run(path, output, model)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option()] = 5000) -> None:
+    """Open the MLflow UI on mlruns/, on this machine only."""
+    from clarity.tracking.server import serve
+
+    serve(port)
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option()] = 5001,
+    model: Annotated[
+        str, typer.Option(help="Alias or version of the registered model.")
+    ] = "champion",
+) -> None:
+    """Serve a registered model over HTTP, on this machine only."""
+    from clarity.score.server import serve as run
+
+    run(port, model)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on stderr and exit code 2, never a traceback."""
+    try:
+        app()
+    except ClarityError as error:
+        print(f"clarity: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Reconstruction, anomaly detection, latent space, samples, cost."""

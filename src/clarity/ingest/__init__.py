@@ -1,0 +1,1 @@
+"""A source of images, packed as it came: data/raw."""

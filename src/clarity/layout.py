@@ -1,0 +1,127 @@
+"""The one place that knows the name of a file that stages hand over.
+
+All paths are relative to the project's root, where DVC runs every stage. docs/architecture.md
+describes what is in each file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGE_SIZE = 64
+CHANNELS = 3
+#: Splits, in the order in which they are reported. People appear in exactly one of them.
+SPLITS = ("train", "val", "gate", "test")
+#: Splits that also carry anomalies.
+JUDGED_SPLITS = ("val", "gate", "test")
+
+PARAMS = Path("params.yaml")
+GRAPH = Path("dvc.yaml")
+
+OWN = Path("data/own")
+RAW = Path("data/raw")
+ITEMS = RAW / "items.parquet"
+SOURCE = RAW / "source.json"
+
+PROCESSED = Path("data/processed")
+INDEX = PROCESSED / "index.csv"
+REJECTED = PROCESSED / "rejected.csv"
+
+MODELS = Path("models")
+EVALUATIONS = Path("evaluations")
+REPORTS = Path("reports")
+CHECKPOINTS = Path(".checkpoints")
+MLRUNS = Path("mlruns")
+PUBLISHED = MLRUNS / "published.json"
+#: Undeclared: what a clock measured, per training. Read by `publish` and by the report's side file.
+TIMINGS = MLRUNS / "timings"
+HISTORY = Path("registry/history.jsonl")
+
+
+def normals(split: str) -> Path:
+    """Packed normal images of a split: uint8, N×64×64×3."""
+    return PROCESSED / f"{split}.npy"
+
+
+def anomalies(split: str) -> Path:
+    """Packed anomalies of a judged split: uint8, N×64×64×3."""
+    return PROCESSED / f"{split}_anomalies.npy"
+
+
+def masks(split: str) -> Path:
+    """Masks of a judged split's anomalies: uint8 0/1, N×64×64; all zero where a kind has none."""
+    return PROCESSED / f"{split}_masks.npy"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model trained from one seed, and the files that its stages write."""
+
+    model: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """``conv-small-0``: the suffix of its DVC stages and the name of its folders."""
+        return f"{self.model}-{self.seed}"
+
+    @property
+    def directory(self) -> Path:
+        """Outputs of ``train``."""
+        return MODELS / self.name
+
+    @property
+    def weights(self) -> Path:
+        """Weights of the best epoch, as safetensors."""
+        return self.directory / "weights.safetensors"
+
+    @property
+    def description(self) -> Path:
+        """JSON that rebuilds the network for the weights."""
+        return self.directory / "model.json"
+
+    @property
+    def curves(self) -> Path:
+        """A row per epoch: epoch, step, learning_rate, train_mse, val_mse, the family's own."""
+        return self.directory / "curves.csv"
+
+    @property
+    def provenance(self) -> Path:
+        """The fingerprint and everything it was computed from."""
+        return self.directory / "provenance.json"
+
+    @property
+    def progress(self) -> Path:
+        """Folder of reconstruction grids, ``epoch-0000.png``, as training improves them."""
+        return self.directory / "progress"
+
+    @property
+    def evaluation(self) -> Path:
+        """Outputs of ``evaluate``."""
+        return EVALUATIONS / self.name
+
+    @property
+    def metrics(self) -> Path:
+        """The few figures that `dvc metrics` shows."""
+        return self.evaluation / "metrics.json"
+
+    @property
+    def details(self) -> Path:
+        """Every figure, by split, score and kind."""
+        return self.evaluation / "details.json"
+
+    @property
+    def per_image(self) -> Path:
+        """One row per image: metrics and anomaly scores."""
+        return self.evaluation / "per_image.parquet"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of pictures: grid.png, extremes.png and the family's own."""
+        return self.evaluation / "figures"
+
+    @property
+    def timings(self) -> Path:
+        """Undeclared: measured seconds and throughput."""
+        return TIMINGS / f"{self.name}.json"

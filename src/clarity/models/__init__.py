@@ -1,0 +1,1 @@
+"""The networks: torch only, no I/O, one file a family."""

@@ -1,0 +1,330 @@
+"""``params.yaml`` as types: the one place where it is read and checked.
+
+Strict: unknown keys, wrong types and impossible sizes are refused in one line that names the key.
+Nothing here has a default that shapes a result; what a stage computes with stands in the file,
+where DVC sees it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
+
+from clarity.errors import ClarityError
+from clarity.layout import IMAGE_SIZE, PARAMS
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=65536)]
+AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photograph"]
+
+
+class Section(BaseModel):
+    """A section of the file: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """Where the images come from."""
+
+    source: Literal["faces", "npy", "folder", "torchvision"]
+    path: str = Field(min_length=1)
+    #: Name of the torchvision class, for ``source: torchvision`` only.
+    name: str | None
+
+    @model_validator(mode="after")
+    def _name_goes_with_torchvision(self) -> Data:
+        if (self.source == "torchvision") != (self.name is not None):
+            raise ValueError("name is for source: torchvision, which needs it (else null)")
+        return self
+
+
+class Split(Section):
+    """Shares of people (or groups, or images where there are none) in each split."""
+
+    train: Share
+    val: Share
+    gate: Share
+    test: Share
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Split:
+        total = self.train + self.val + self.gate + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares sum to {total:g}, not 1")
+        if min(self.train, self.val, self.gate, self.test) == 0:
+            raise ValueError("every split needs a share above 0")
+        return self
+
+
+class Anomalies(Section):
+    """Synthetic anomalies, made where the source brings none."""
+
+    kinds: tuple[AnomalyKind, ...] = Field(min_length=1)
+
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class Preprocess(Section):
+    """Checks, splits and synthetic anomalies."""
+
+    seed: Annotated[int, Field(ge=0)]
+    split: Split
+    duplicates: Literal["drop", "refuse"]
+    #: More than this share of rejected images stops the run.
+    max_rejected: Share
+    anomalies: Anomalies
+
+
+class Train(Section):
+    """The recipe's defaults; ``models.NAME.train`` overrides single keys."""
+
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    #: Share of all steps in which the learning rate rises linearly; a cosine decay follows.
+    warmup: Share
+    #: Largest norm of the gradient.
+    clip: Annotated[float, Field(gt=0)]
+    #: Epochs without a better validation error after which training stops.
+    patience: Positive
+    flip: bool
+    #: Largest shift in pixels, in either direction.
+    shift: Annotated[int, Field(ge=0, lt=IMAGE_SIZE // 2)]
+    precision: Literal["auto", "fp32", "bf16"]
+    #: How many reconstruction grids to keep as training goes on.
+    grids: Annotated[int, Field(ge=1, le=100)]
+    #: Weight of the KL term (VAE only), and the share of steps over which it grows from 0.
+    beta: Annotated[float, Field(ge=0)]
+    kl_warmup: Share
+
+
+class TrainOverrides(Section):
+    """What one model's recipe says otherwise; the keys of ``train``."""
+
+    epochs: Positive | None = None
+    batch_size: Positive | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    warmup: Share | None = None
+    clip: Annotated[float, Field(gt=0)] | None = None
+    patience: Positive | None = None
+    flip: bool | None = None
+    shift: Annotated[int, Field(ge=0, lt=IMAGE_SIZE // 2)] | None = None
+    precision: Literal["auto", "fp32", "bf16"] | None = None
+    beta: Annotated[float, Field(ge=0)] | None = None
+    kl_warmup: Share | None = None
+
+
+class Model(Section):
+    """One model size."""
+
+    family: Literal["fcn", "conv", "ae", "vae", "pca"]
+    #: Units of the hidden layers (fcn) or channels of the convolutions, from the image inwards.
+    widths: tuple[Width, ...] = ()
+    #: The same from the bottleneck outwards, where it is not the mirror image (fcn only).
+    decoder_widths: tuple[Width, ...] | None = None
+    #: Elements of the bottleneck; null for conv, whose last feature map is the bottleneck.
+    latent: Positive | None = None
+    train: TrainOverrides = TrainOverrides()
+
+    @field_validator("widths", "decoder_widths", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _possible(self) -> Model:
+        if self.family == "pca":
+            if self.widths:
+                raise ValueError("family pca has no widths, only latent")
+        elif not self.widths:
+            raise ValueError(f"family {self.family} needs widths, a list of at least one number")
+        if self.family in ("conv", "ae", "vae"):
+            halvings = IMAGE_SIZE.bit_length() - 1
+            if len(self.widths) > halvings:
+                raise ValueError(
+                    f"{len(self.widths)} widths halve a {IMAGE_SIZE}-pixel image "
+                    f"{len(self.widths)} times; at most {halvings} are possible"
+                )
+        if self.decoder_widths is not None and self.family != "fcn":
+            raise ValueError("decoder_widths is for family fcn only")
+        if (self.family == "conv") != (self.latent is None):
+            raise ValueError("latent is a number for every family but conv, where it is left out")
+        if self.latent is not None and self.latent > IMAGE_SIZE * IMAGE_SIZE * 3:
+            raise ValueError("latent is larger than the image")
+        return self
+
+
+class Evaluate(Section):
+    """What is measured of each model."""
+
+    batch_size: Positive
+    #: Faces in the grids; the same for every model.
+    faces: Annotated[int, Field(ge=1, le=32)]
+    #: Share of validation normals above the anomaly threshold.
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)]
+    #: Pairs of faces whose interpolation is measured, and the steps between them.
+    pairs: Positive
+    steps: Annotated[int, Field(ge=2)]
+    #: Samples drawn from prior or fitted mixture, and the mixture's components.
+    samples: Positive
+    components: Positive
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Margins(Section):
+    """Smallest difference that counts, per claim; docs/verdicts.md says in which units."""
+
+    clearer: Annotated[float, Field(ge=0)]
+    smoother: Annotated[float, Field(ge=0)]
+    blurrier: Annotated[float, Field(ge=0)]
+
+
+class Compare(Section):
+    """Intervals, verdicts and the report."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    resamples: Annotated[int, Field(ge=100)]
+    seed: Annotated[int, Field(ge=0)]
+    margins: Margins
+    dpi: Annotated[int, Field(ge=50, le=400)]
+
+
+class Guards(Section):
+    """How much worse than the champion a challenger may be, as ratios or differences."""
+
+    #: Largest rise of the false-alarm rate (difference of shares).
+    false_alarms: Annotated[float, Field(ge=0)]
+    #: Largest ratio of latencies and of weight files.
+    latency: Annotated[float, Field(ge=1)]
+    size: Annotated[float, Field(ge=1)]
+
+
+class Gate(Section):
+    """When a challenger becomes champion."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    metric: Literal["auroc", "mse", "lsd"]
+    margin: Annotated[float, Field(ge=0)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    guards: Guards
+
+
+class Params(Section):
+    """The whole file."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Positive
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    data: Data
+    preprocess: Preprocess
+    train: Train
+    models: dict[str, Model] = Field(min_length=1)
+    evaluate: Evaluate
+    compare: Compare
+    gate: Gate
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("seeds")
+    @classmethod
+    def _unique(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a seed is listed twice")
+        return value
+
+    @field_validator("models")
+    @classmethod
+    def _names(cls, value: dict[str, Model]) -> dict[str, Model]:
+        for name in value:
+            if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+                raise ValueError(
+                    f"{name!r} is no model name: lower-case letters, digits and single hyphens"
+                )
+        return value
+
+    def model(self, name: str) -> Model:
+        """The entry of one model, or an error that lists the names there are."""
+        if name not in self.models:
+            known = ", ".join(self.models)
+            raise ClarityError(f"params.yaml: models.{name} does not exist; there are {known}")
+        return self.models[name]
+
+    def recipe(self, name: str) -> Train:
+        """The recipe of one model: the defaults with its own overrides."""
+        overrides = self.model(name).train.model_dump(exclude_none=True)
+        return self.train.model_copy(update=overrides)
+
+
+def load_params(path: Path = PARAMS) -> Params:
+    """Read and check ``params.yaml``.
+
+    Raises:
+        ClarityError: one line with the key's path and the mend.
+    """
+    try:
+        content = YAML(typ="safe").load(path.read_text())
+    except FileNotFoundError:
+        raise ClarityError(f"{path}: no such file; run from the project's root") from None
+    except DuplicateKeyError as error:
+        key = re.search(r'duplicate key "([^"]+)"', str(error.problem))
+        line = error.problem_mark.line + 1
+        name = key.group(1) if key else "a key"
+        raise ClarityError(f"{path}:{line}: {name} is there twice; rename or remove one") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        first = " ".join(str(error).split())
+        raise ClarityError(f"{path}: not valid YAML: {first}") from None
+    if not isinstance(content, dict):
+        raise ClarityError(
+            f"{path}: expected a mapping of sections, found {type(content).__name__}"
+        )
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ClarityError(f"{path}: {_first_problem(error, content)}") from None
+
+
+def _first_problem(error: ValidationError, content: dict[str, Any]) -> str:
+    """The first complaint as one line: the key's path, what is wrong, and what would be right."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(problem["loc"])
+        return f"{where}: unknown key; known here: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"{where}: missing; add it (the committed params.yaml shows a value)"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem["input"]
+    shown = f" (found {given!r})" if isinstance(given, str | int | float | bool | None) else ""
+    rest = len(error.errors()) - 1
+    more = f" [and {rest} more]" if rest else ""
+    return f"{where}: {message[:1].lower()}{message[1:]}{shown}{more}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the section holding ``location`` accepts."""
+    section: Any = Params
+    for part in location[:-1]:
+        if section is Params and part == "models":
+            section = None
+        elif section is None:
+            section = Model
+        else:
+            annotation = section.model_fields[part].annotation
+            section = annotation if isinstance(annotation, type) else section
+    return list(section.model_fields) if section else []

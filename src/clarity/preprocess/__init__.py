@@ -1,0 +1,1 @@
+"""Checked, cropped, split by person, packed: data/processed."""

@@ -1,0 +1,1 @@
+"""A registered model on new images: batch and served."""

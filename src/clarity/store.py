@@ -1,0 +1,1 @@
+"""The MLflow store: where it lies, made once under a lock, mended after a move."""
