@@ -69,11 +69,20 @@ class Anomalies(Section):
     """Synthetic anomalies, made where the source brings none."""
 
     kinds: tuple[AnomalyKind, ...] = Field(min_length=1)
+    #: At most so many of each kind in a split; there are never more than normal images.
+    per_kind: Positive
 
     @field_validator("kinds", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("kinds")
+    @classmethod
+    def _unique(cls, value: tuple[AnomalyKind, ...]) -> tuple[AnomalyKind, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a kind is listed twice")
+        return value
 
 
 class Preprocess(Section):
