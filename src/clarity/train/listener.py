@@ -73,8 +73,6 @@ class BestEffort:
             tell(self._listener)
         except Exception as error:
             first = (str(error).splitlines() or [""])[0]
-            print(
-                f"clarity: the training goes on without its mirror: {type(error).__name__}: {first}",
-                file=sys.stderr,
-            )
+            reason = f"{type(error).__name__}: {first}"
+            print(f"clarity: the training goes on without its mirror: {reason}", file=sys.stderr)
             self._listener = NullListener()
