@@ -7,7 +7,7 @@ DVC alone knows which stage must run. Asking it once costs about a second; askin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,8 @@ def repository(root: Path | None = None) -> Iterator[Any]:
     from dvc.repo import Repo
 
     try:
-        with Repo(str(root) if root else None, _wait_for_lock=True) as repo:
+        # DVC names stages and outputs relative to the working directory.
+        with chdir(root or "."), Repo(_wait_for_lock=True) as repo:
             yield repo
     except DvcException as error:
         raise ClarityError(" ".join(str(error).split())) from None
