@@ -58,21 +58,27 @@ def _crop(strip: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def match_colours(image: Pixels, model: Pixels) -> Pixels:
-    """``image`` with the mean and the covariance of ``model``'s channels.
+    """``image`` with the colours of ``model``, both uint8 64×64×3.
 
-    The linear Monge-Kantorovich map between two Gaussians (Pitié & Kokaram 2007). Beside a grey
-    model the covariance has rank one, and the result is grey too.
+    First the linear Monge-Kantorovich map between two Gaussians (Pitié & Kokaram 2007), which
+    brings the channels' correlations over; then, in each channel, every value is replaced by the
+    model's value of the same rank, so that its histogram is exactly the model's. (The map alone
+    leaves less contrast wherever it has to be clipped, and that would give the crops away.) Beside
+    a grey model the result is grey.
     """
     source, target = _flat(image), _flat(model)
     covariance = np.cov(source.T) + 1e-3 * np.eye(3)
     root = _root(covariance)
     inverse = np.linalg.inv(root)
     transform = inverse @ _root(root @ np.cov(target.T) @ root) @ inverse
-    matched = (source - source.mean(axis=0)) @ transform.T + target.mean(axis=0)
+    mapped = (source - source.mean(axis=0)) @ transform.T
     if (model == model[:, :, :1]).all():
-        matched[:] = matched.mean(axis=1, keepdims=True)
-    pixels: Pixels = np.rint(np.clip(matched, 0, 255)).astype(np.uint8)
-    return pixels.reshape(image.shape)
+        mapped = np.repeat(mapped.mean(axis=1, keepdims=True), 3, axis=1)
+    values = np.sort(model.reshape(-1, 3), axis=0)
+    ranks = np.argsort(mapped, axis=0, kind="stable")
+    matched = np.empty_like(values)
+    np.put_along_axis(matched, ranks, values, axis=0)
+    return matched.reshape(image.shape)
 
 
 def _flat(image: Pixels) -> NDArray[np.float64]:
