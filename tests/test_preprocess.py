@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from clarity.errors import ClarityError
 from clarity.preprocess.anomalies import KINDS, MASKED, make
-from clarity.preprocess.photographs import match_colours
+from clarity.preprocess.photographs import cell, match_colours
 from clarity.preprocess.split import assign
 
 JUDGED = ("val", "gate", "test")
@@ -133,6 +133,15 @@ def test_colour_does_not_give_photographs_away(faces: Path) -> None:
     np.testing.assert_array_equal(
         np.sort(crops.reshape(len(crops), -1)), np.sort(normals.reshape(len(normals), -1))
     )
+
+
+def test_no_pixel_of_a_photograph_is_in_two_splits() -> None:
+    seen = np.zeros((427, 640), int)
+    for split in JUDGED:
+        for number in range(8):
+            seen[cell(split, number, 427, 640)] += 1
+    assert seen.max() == 1
+    assert seen.mean() > 0.98
 
 
 def test_matched_colours_have_the_models_histograms_and_correlations() -> None:
