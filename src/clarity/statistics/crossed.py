@@ -104,7 +104,7 @@ def crossed_interval(
     blocks: NDArray[Any] | None = None,
     scale: Scale = "linear",
     derivative: float = 1.0,
-    floor: tuple[int, int] | None = None,
+    floor: tuple[int, int, int, int] | None = None,
 ) -> Interval:
     """The interval of a statistic from its parts.
 
