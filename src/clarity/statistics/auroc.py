@@ -56,7 +56,7 @@ def auroc_interval(
         blocks=positive,
         scale="logit",
         derivative=1 / (area * (1 - area)) if inside else 1.0,
-        floor=_numbers(groups, positive),
+        floor=numbers_of(groups, positive),
     )
 
 
@@ -97,7 +97,7 @@ def auroc_difference_interval(
     )
     if interval.standard_error == 0 and not np.array_equal(x, y):
         reach = _reach_without_variance(
-            float(areas_a.mean()), float(areas_b.mean()), confidence, _numbers(groups, positive)
+            float(areas_a.mean()), float(areas_b.mean()), confidence, numbers_of(groups, positive)
         )
         interval = replace(
             interval,
@@ -153,7 +153,7 @@ def as_labels(labels: ArrayLike, images: int) -> Labels:
     return positive
 
 
-def _numbers(groups: ArrayLike, positive: Labels) -> tuple[int, int, int, int]:
+def numbers_of(groups: ArrayLike, positive: Labels) -> tuple[int, int, int, int]:
     """Clusters of normals and of anomalies, normals, anomalies."""
     codes, _ = as_codes(groups, len(positive))
     return (
