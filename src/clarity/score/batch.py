@@ -124,13 +124,8 @@ def _prepare(output: Path, key: str) -> Path:
 def score_parts(source: Source, detector: Detector, parts: Path, console: Console) -> None:
     """Score every piece that is not on disk yet; a thread decodes while the model computes."""
     starts = [start for start in range(0, len(source), PIECE) if not _part(parts, start).is_file()]
-    columns = (
-        TextColumn("scoring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    shown = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*shown, console=console, disable=not console.is_terminal) as progress:
         done = len(source) - sum(min(PIECE, len(source) - start) for start in starts)
         task = progress.add_task("scoring", total=len(source), completed=done)
         for start, piece in _ahead(source, starts):

@@ -1,4 +1,4 @@
-"""Images to score: a folder of pictures, a ``.npy`` array, or one picture; read a piece at a time."""
+"""Images to score: a folder of pictures, a ``.npy`` array, one picture; read a piece at a time."""
 
 from __future__ import annotations
 
