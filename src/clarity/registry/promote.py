@@ -304,4 +304,3 @@ def load_files(files: Files) -> None:
     from clarity.score.detector import Detector
 
     Detector.load(files)
-

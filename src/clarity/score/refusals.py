@@ -100,7 +100,7 @@ def _shape_problem(content_type: bytes, body: bytes) -> str:
         return "the body is no JSON object"
     params = content.get("params")
     if params is not None and not isinstance(params, dict):
-        return "params: expected an object such as {\"return_error_map\": true}"
+        return 'params: expected an object such as {"return_error_map": true}'
     split = content.get("dataframe_split")
     if "dataframe_split" in content and not (
         isinstance(split, dict) and isinstance(split.get("data"), list)
