@@ -32,10 +32,11 @@ class Files:
     scorer: Path
 
     @classmethod
-    def of_training(cls, training: Training) -> Files:
-        """The files of a training in the workspace."""
+    def of_training(cls, training: Training, root: Path = Path()) -> Files:
+        """The files of a training in the workspace, or in another checkout of the project."""
         scorer = training.evaluation / "scorer.safetensors"
-        return cls(training.weights, training.description, training.details, scorer)
+        paths = (training.weights, training.description, training.details, scorer)
+        return cls(*(root / path for path in paths))
 
     @classmethod
     def of_artifacts(cls, artifacts: dict[str, str]) -> Files:
