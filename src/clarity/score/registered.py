@@ -28,6 +28,8 @@ TAG_FINGERPRINT = "clarity.fingerprint"
 TAG_WEIGHTS = "clarity.weights"
 TAG_EVALUATION = "clarity.evaluation"
 TAG_FLOW_RUN = "clarity.flow_run"
+#: "true" where code or parameters differed from the commit.
+TAG_DIRTY = "clarity.commit_dirty"
 
 
 def digests_of(training: Training, root: Path = Path()) -> tuple[str, str]:
