@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,15 +184,13 @@ class Client(Reader):
         for condition in conditions:
             page = client.search_runs([experiment.experiment_id], condition, max_results=50)
             found |= {run.info.run_id: run for run in page}
-        try:
+        with suppress(MlflowException):
             found[text] = client.get_run(text)
-        except MlflowException:
-            pass
         return [Record(None, run_id, dict(run.data.tags)) for run_id, run in found.items()]
 
 
 def matching(records: Iterable[Record], text: str) -> list[Record]:
-    """Those that ``text`` names: number, alias, run, a digest's beginning, stage, training, model."""
+    """Those that ``text`` names: number, alias, run, a digest's beginning, stage or model."""
     everything = list(records)
     bare = text.removeprefix("v")
     if bare.isascii() and bare.isdigit() and len(bare) < SHORTEST:
