@@ -42,6 +42,23 @@ lock: | $(UV) ## Compile requirements.in into requirements.txt
 repro: $(READY) ## The main job: every model, trained, evaluated, compared, published
 	@clarity check
 	dvc repro
+	clarity promote
+
+repro-full: $(READY) ## The same with three seeds and the VAEs (edits params.yaml)
+	@clarity preset full
+	dvc repro
+	clarity promote
+
+quick: $(READY) ## A look at the whole pipeline in under a minute of work, in .quick/
+	@mkdir -p .quick/.dvc .quick/data
+	cp -r dvc.yaml params.yaml presets .dvcignore .quick/
+	rm -rf .quick/src && cp -r src .quick/
+	ln -sfn ../../data/own .quick/data/own
+	cp .dvc/config .quick/.dvc/ && printf '[core]\n    no_scm = true\n' > .quick/.dvc/config.local
+	cp -r .dvc/plots .quick/.dvc/ 2>/dev/null || true
+	clarity preset quick --root .quick
+	cd .quick && PYTHONPATH=src dvc repro
+	echo "open .quick/reports/index.html, or: cd .quick && ../$(VENV)/bin/clarity ui"
 
 lint: $(READY) ## Linter, formatter, types, walls between the rooms
 	@ruff check .

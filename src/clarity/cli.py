@@ -33,6 +33,18 @@ def check() -> None:
     typer.echo(f"params.yaml is fine: {len(params.models)} models, {len(params.seeds)} seed(s)")
 
 
+@app.command()
+def preset(
+    name: Annotated[str, typer.Argument(help="A file of presets/, without its ending.")],
+    root: Annotated[Path, typer.Option(help="The project to change.")] = Path("."),
+) -> None:
+    """Merge a preset into params.yaml: `quick` or `full`."""
+    from clarity.presets import apply_preset
+
+    changed = apply_preset(name, root)
+    typer.echo(f"params.yaml: preset {name} {'applied' if changed else 'already there'}")
+
+
 @app.command(rich_help_panel=STAGES)
 def ingest() -> None:
     """Pack the images of `data.source` into data/raw."""

@@ -60,7 +60,7 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` to ``path`` atomically as JSON: sorted keys, no NaN, a newline at the end."""
+    """Write ``content`` to ``path`` atomically as JSON: sorted keys, no NaN, final newline."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 

@@ -8,13 +8,14 @@ where DVC sees it.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 
 from clarity.errors import ClarityError
 from clarity.layout import IMAGE_SIZE, PARAMS
@@ -68,11 +69,20 @@ class Anomalies(Section):
     """Synthetic anomalies, made where the source brings none."""
 
     kinds: tuple[AnomalyKind, ...] = Field(min_length=1)
+    #: At most so many of each kind in a split; there are never more than normal images.
+    per_kind: Positive
 
     @field_validator("kinds", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("kinds")
+    @classmethod
+    def _unique(cls, value: tuple[AnomalyKind, ...]) -> tuple[AnomalyKind, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a kind is listed twice")
+        return value
 
 
 class Preprocess(Section):
@@ -227,7 +237,7 @@ class Params(Section):
 
     device: Literal["auto", "cpu", "cuda"]
     threads: Positive
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...]
     data: Data
     preprocess: Preprocess
     train: Train
@@ -244,6 +254,8 @@ class Params(Section):
     @field_validator("seeds")
     @classmethod
     def _unique(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value:
+            raise ValueError("the list is empty; give at least one seed")
         if len(set(value)) != len(value):
             raise ValueError("a seed is listed twice")
         return value
@@ -278,40 +290,56 @@ def load_params(path: Path = PARAMS) -> Params:
         ClarityError: one line with the key's path and the mend.
     """
     try:
-        content = YAML(typ="safe").load(path.read_text())
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; run from the project's root") from None
+    except UnicodeDecodeError:
+        raise ClarityError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+    return parse_params(text, path)
+
+
+def parse_params(text: str, path: Path) -> Params:
+    """Check the text of a ``params.yaml``; ``path`` is for the messages only.
+
+    Raises:
+        ClarityError: one line with the key's path and the mend.
+    """
+    try:
+        content = YAML(typ="safe").load(text)
     except DuplicateKeyError as error:
         key = re.search(r'duplicate key "([^"]+)"', str(error.problem))
         line = error.problem_mark.line + 1
         name = key.group(1) if key else "a key"
         raise ClarityError(f"{path}:{line}: {name} is there twice; rename or remove one") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        first = " ".join(str(error).split())
-        raise ClarityError(f"{path}: not valid YAML: {first}") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ClarityError(f"{path}:{line}: not valid YAML: {error.problem}") from None
     if not isinstance(content, dict):
-        raise ClarityError(
-            f"{path}: expected a mapping of sections, found {type(content).__name__}"
-        )
+        found = type(content).__name__
+        raise ClarityError(f"{path}: expected a mapping of sections, found {found}")
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise ClarityError(f"{path}: {_first_problem(error, content)}") from None
+        raise ClarityError(f"{path}: {_first_problem(error)}") from None
 
 
-def _first_problem(error: ValidationError, content: dict[str, Any]) -> str:
+def _first_problem(error: ValidationError) -> str:
     """The first complaint as one line: the key's path, what is wrong, and what would be right."""
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A misspelt key is reported twice, as missing and as unknown: the unknown one is the mistake.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = _known_keys(problem["loc"])
-        return f"{where}: unknown key; known here: {', '.join(known)}"
+        near = get_close_matches(str(problem["loc"][-1]), known, 1)
+        mend = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        return f"{where}: unknown key; {mend}"
     if problem["type"] == "missing":
         return f"{where}: missing; add it (the committed params.yaml shows a value)"
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
     shown = f" (found {given!r})" if isinstance(given, str | int | float | bool | None) else ""
-    rest = len(error.errors()) - 1
+    rest = len(problems) - 1
     more = f" [and {rest} more]" if rest else ""
     return f"{where}: {message[:1].lower()}{message[1:]}{shown}{more}"
 

@@ -1,1 +1,1 @@
-"""A source of images, packed as it came: data/raw."""
+"""From a source of images to ``data/raw``: packed as they came, checked later."""

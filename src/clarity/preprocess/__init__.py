@@ -1,1 +1,1 @@
-"""Checked, cropped, split by person, packed: data/processed."""
+"""From ``data/raw`` to ``data/processed``: checked, cropped, split by person, packed."""

@@ -1,1 +1,47 @@
 """Intervals, paired differences and the rules of the verdicts."""
+
+from clarity.statistics.auroc import (
+    auroc_difference_interval,
+    auroc_interval,
+    placement_values,
+)
+from clarity.statistics.bootstrap import bootstrap_means
+from clarity.statistics.gate import GateDecision, gate_decision, people_needed
+from clarity.statistics.interval import POPULATION, THIS_TRAINING, Interval
+from clarity.statistics.means import (
+    difference_interval,
+    log_ratio_interval,
+    mean_interval,
+    slope_interval,
+)
+from clarity.statistics.trainings import (
+    training_difference_interval,
+    training_interval,
+    training_log_ratio_interval,
+)
+from clarity.statistics.verdicts import Need, Verdict, adjust, settles, verdict
+
+__all__ = [
+    "POPULATION",
+    "THIS_TRAINING",
+    "GateDecision",
+    "Interval",
+    "Need",
+    "Verdict",
+    "adjust",
+    "auroc_difference_interval",
+    "auroc_interval",
+    "bootstrap_means",
+    "difference_interval",
+    "gate_decision",
+    "log_ratio_interval",
+    "mean_interval",
+    "people_needed",
+    "placement_values",
+    "settles",
+    "slope_interval",
+    "training_difference_interval",
+    "training_interval",
+    "training_log_ratio_interval",
+    "verdict",
+]

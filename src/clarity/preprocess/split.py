@@ -1,0 +1,53 @@
+"""Who goes into which split: whole groups, by their shares, the same for the same seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from clarity.errors import ClarityError
+
+
+def assign(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Give every group one split, so that the splits hold the shares of groups.
+
+    The groups are shuffled, ordered by size (stable, largest first) and dealt out one by one, each
+    to the split that is furthest behind its share. So every split gets its share of people and
+    also large and small groups alike. A split left empty gets the smallest group of the split
+    that has most.
+
+    Args:
+        groups: the group of every image; an image without one is a group of its own.
+        shares: by split, above 0; divided by their sum.
+        seed: of the shuffle.
+
+    Returns:
+        The split of each group.
+
+    Raises:
+        ClarityError: fewer groups than splits.
+    """
+    sizes = Counter(groups)
+    if len(sizes) < len(shares):
+        raise ClarityError(
+            f"{len(sizes)} groups (people, folders or single images) cannot fill the "
+            f"{len(shares)} splits {', '.join(shares)} with at least one each; bring more images"
+        )
+    names = sorted(sizes)
+    shuffled = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    shuffled.sort(key=lambda name: -sizes[name])
+    splits = list(shares)
+    weights = np.array([shares[split] for split in splits])
+    weights = weights / weights.sum()
+    dealt: list[list[str]] = [[] for _ in splits]
+    counts = np.zeros(len(splits))
+    for number, name in enumerate(shuffled, start=1):
+        # Rounded, so that equal shares tie exactly and the first split wins.
+        behind = int(np.argmax(np.round(weights * number - counts, 9)))
+        dealt[behind].append(name)
+        counts[behind] += 1
+    for empty in (members for members in dealt if not members):
+        empty.append(max(dealt, key=len).pop())
+    return {name: split for split, members in zip(splits, dealt, strict=True) for name in members}

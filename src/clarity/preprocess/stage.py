@@ -1,0 +1,159 @@
+"""Stage ``preprocess``: ``data/raw`` becomes packed arrays and an index."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from clarity.files import atomic_path, sha256_bytes
+from clarity.layout import (
+    INDEX,
+    ITEMS,
+    JUDGED_SPLITS,
+    PROCESSED,
+    REJECTED,
+    SPLITS,
+    anomalies,
+    masks,
+    normals,
+)
+from clarity.params import Preprocess, load_params
+from clarity.preprocess.anomalies import KINDS, make
+from clarity.preprocess.arrays import IMAGE_SHAPE, MASK_SHAPE, ArrayWriter, Spool
+from clarity.preprocess.items import count_items, read_items
+from clarity.preprocess.selection import (
+    Accepted,
+    Left,
+    as_rejected,
+    check_all,
+    divide,
+    refuse_too_many,
+    without_duplicates,
+    without_leaks,
+)
+from clarity.preprocess.tables import IndexRow, write_index, write_rejected
+
+
+def run() -> None:
+    """Write the arrays, ``index.csv`` and ``rejected.csv``: all of them or none.
+
+    Raises:
+        ClarityError: too many images are broken, duplicates are refused, or a split stays empty.
+    """
+    preprocess = load_params().preprocess
+    total = count_items(ITEMS)
+    with Spool(PROCESSED) as spool:
+        items = track(
+            read_items(ITEMS),
+            "preprocess",
+            total=total,
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        accepted, left = check_all(items, spool)
+        refuse_too_many(left, total, preprocess.max_rejected)
+        accepted, duplicates = without_duplicates(accepted, preprocess.duplicates)
+        accepted, leaks = without_leaks(accepted)
+        left += duplicates + leaks
+        divided = divide(accepted, preprocess)
+        with ExitStack() as stack:
+            # Files are renamed into place when all are written, the first placed last: the index
+            # appears after the arrays that it describes.
+            def place(path: Path) -> Path:
+                return stack.enter_context(atomic_path(path))
+
+            index, rejected = place(INDEX), place(REJECTED)
+            rows: list[IndexRow] = []
+            for split in SPLITS:
+                rows += _pack_normals(place(normals(split)), split, divided[split], spool)
+            for split in JUDGED_SPLITS:
+                images, planes = place(anomalies(split)), place(masks(split))
+                rows += _pack_anomalies(images, planes, split, divided[split], spool, preprocess)
+            write_index(index, rows)
+            write_rejected(rejected, as_rejected(left))
+    _say(total, left, rows)
+
+
+def _pack_normals(
+    path: Path, split: str, images: Sequence[Accepted], spool: Spool
+) -> list[IndexRow]:
+    rows = []
+    with ArrayWriter(path, IMAGE_SHAPE) as writer:
+        for image in (image for image in images if image.label == 0):
+            row = writer.append(spool.read(image.spooled))
+            rows.append(IndexRow(split, 0, row, image.id, image.group, "normal", 0, image.sha256))
+    return rows
+
+
+def _pack_anomalies(
+    path: Path,
+    mask_path: Path,
+    split: str,
+    images: Sequence[Accepted],
+    spool: Spool,
+    preprocess: Preprocess,
+) -> list[IndexRow]:
+    """Labelled anomalies where the split has them, else synthetic ones of every kind."""
+    rows = []
+    blank = np.zeros(MASK_SHAPE, np.uint8)
+    sources = [image for image in images if image.label == 0]
+    labelled = [image for image in images if image.label == 1]
+    with ArrayWriter(path, IMAGE_SHAPE) as writer, ArrayWriter(mask_path, MASK_SHAPE) as planes:
+        for image in labelled:
+            row = writer.append(spool.read(image.spooled))
+            planes.append(blank)
+            rows.append(IndexRow(split, 1, row, image.id, image.group, "labelled", 0, image.sha256))
+        if labelled:
+            return rows
+        chosen = _spread(len(sources), preprocess.anomalies.per_kind)
+        for kind in (kind for kind in KINDS if kind in preprocess.anomalies.kinds):
+            for number in chosen:
+                source = sources[number]
+                made = make(kind, spool.read(source.spooled), split, number, preprocess.seed)
+                if made is None:
+                    continue
+                row = writer.append(made.image)
+                planes.append(blank if made.mask is None else made.mask)
+                rows.append(
+                    IndexRow(
+                        split=split,
+                        label=1,
+                        row=row,
+                        id=f"{source.id}#{kind}",
+                        group=made.group or source.group,
+                        kind=kind,
+                        has_mask=int(made.mask is not None),
+                        sha256=sha256_bytes(made.image.tobytes()),
+                    )
+                )
+    return rows
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most ``most`` of ``count`` row numbers, evenly spread."""
+    kept = min(count, most)
+    return [index * count // kept for index in range(kept)]
+
+
+def _say(total: int, left: Sequence[Left], rows: Sequence[IndexRow]) -> None:
+    """Count aloud what was left out and what is where."""
+    broken = sum(row.broken for row in left)
+    print(
+        f"preprocess: {total} images, {broken} broken, {len(left) - broken} left out as duplicates "
+        f"or leaks ({REJECTED} lists them)"
+    )
+    normal = Counter(row.split for row in rows if row.label == 0)
+    anomalous = Counter(row.split for row in rows if row.label == 1)
+    for split in SPLITS:
+        groups = {row.group for row in rows if row.split == split and row.label == 0}
+        print(
+            f"  {split}: {normal[split]} normals of {len(groups)} groups, "
+            f"{anomalous[split]} anomalies"
+        )

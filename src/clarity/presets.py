@@ -1,0 +1,62 @@
+"""Named changes to ``params.yaml``, merged in place with its comments kept."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from clarity.errors import ClarityError
+from clarity.files import write_text
+from clarity.layout import PARAMS
+from clarity.params import load_params, parse_params
+
+PRESETS = Path("presets")
+NULL = "tag:yaml.org,2002:null"
+
+
+def merge(target: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Merge ``changes`` into ``target``: mappings key by key, null removes a key."""
+    for key, value in changes.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict) and isinstance(target.get(key), dict):
+            merge(target[key], value)
+        else:
+            target[key] = value
+
+
+def apply_preset(name: str, root: Path) -> bool:
+    """Merge ``presets/NAME.yaml`` into the ``params.yaml`` of the project in ``root``.
+
+    Returns:
+        Whether the file changed.
+
+    Raises:
+        ClarityError: the preset does not exist, or the file it would give is not valid.
+    """
+    source = root / PRESETS / f"{name}.yaml"
+    if not source.is_file():
+        known = ", ".join(sorted(p.stem for p in (root / PRESETS).glob("*.yaml"))) or "none"
+        raise ClarityError(f"presets/{name}.yaml: no such preset; there are: {known}")
+    path = root / PARAMS
+    load_params(path)
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 100
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
+    )
+    before = path.read_text()
+    content = yaml.load(before)
+    merge(content, YAML().load(source.read_text()))
+    buffer = io.StringIO()
+    yaml.dump(content, buffer)
+    parse_params(buffer.getvalue(), source)
+    if YAML(typ="safe").load(before) == YAML(typ="safe").load(buffer.getvalue()):
+        return False
+    write_text(path, buffer.getvalue())
+    return True

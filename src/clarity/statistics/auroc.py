@@ -1,0 +1,133 @@
+"""Areas under the ROC curve, with people clustered and crossed with trainings.
+
+Placement values (DeLong, DeLong & Clarke-Pearson 1988) linearise the AUROC image by image; summed
+by person (Obuchowski 1997) they enter the same crossed variance as any mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from clarity.errors import ClarityError
+from clarity.statistics.crossed import Floats, Part, as_codes, as_values, crossed_interval
+from clarity.statistics.interval import Interval
+
+_DESIGN = "placement values, clusters crossed with seeds, Satterthwaite t"
+Labels = NDArray[np.bool_]
+
+
+def auroc_interval(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike,
+    confidence: float = 0.95,
+    *,
+    deterministic: bool = False,
+) -> Interval:
+    """The AUROC, averaged over trainings, within [0, 1].
+
+    Args:
+        scores: (S, N), higher is more anomalous.
+        labels: (N,) 1 for anomalies.
+        groups: (N,) cluster of each image: the person; for an anomaly made of a person's picture,
+            that person; for one made of a photograph, the photograph.
+
+    Returns:
+        Estimate ± t × standard error on the logit scale; where every anomaly lies above every
+        normal (or below), a score interval on the number of clusters.
+    """
+    x = as_values(scores, "scores")
+    positive = as_labels(labels, x.shape[1])
+    areas, placements = placement_values(x, positive)
+    area = float(areas.mean())
+    inside = 0 < area < 1
+    return crossed_interval(
+        area,
+        [Part(areas, placements, 1.0, deterministic)],
+        groups,
+        confidence,
+        method=f"AUROC on the logit scale; {_DESIGN}",
+        blocks=positive,
+        scale="logit",
+        derivative=1 / (area * (1 - area)) if inside else 1.0,
+        floor=_cluster_numbers(groups, positive),
+    )
+
+
+def auroc_difference_interval(
+    a: ArrayLike,
+    b: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike,
+    confidence: float = 0.95,
+    *,
+    deterministic: tuple[bool, bool] = (False, False),
+) -> Interval:
+    """AUROC of ``a`` less AUROC of ``b`` on the same images.
+
+    Args:
+        a, b: (Sa, N), (Sb, N) scores; see :func:`auroc_interval` for the rest.
+    """
+    x, y = as_values(a, "a"), as_values(b, "b")
+    if x.shape[1] != y.shape[1]:
+        raise ClarityError(
+            f"a has {x.shape[1]} images and b {y.shape[1]}; a paired comparison needs the same"
+        )
+    positive = as_labels(labels, x.shape[1])
+    areas_a, placements_a = placement_values(x, positive)
+    areas_b, placements_b = placement_values(y, positive)
+    parts = [
+        Part(areas_a, placements_a, 1.0, deterministic[0]),
+        Part(areas_b, placements_b, -1.0, deterministic[1]),
+    ]
+    estimate = float(areas_a.mean() - areas_b.mean())
+    return crossed_interval(
+        estimate,
+        parts,
+        groups,
+        confidence,
+        method=f"AUROC difference; {_DESIGN}",
+        blocks=positive,
+    )
+
+
+def placement_values(scores: Floats, positive: Labels) -> tuple[Floats, Floats]:
+    """AUROC of each training, and each image's placement value; ties count one half.
+
+    Of an anomaly: the share of normals below it. Of a normal: the share of anomalies above it.
+
+    Args:
+        scores: (S, N).
+        positive: (N,) True for anomalies.
+
+    Returns:
+        (S,) areas and (S, N) placement values.
+    """
+    m, n = int(positive.sum()), int((~positive).sum())
+    placements = np.empty_like(scores)
+    ranks = stats.rankdata(scores, axis=1)
+    own = stats.rankdata(scores[:, positive], axis=1)
+    placements[:, positive] = (ranks[:, positive] - own) / n
+    own = stats.rankdata(scores[:, ~positive], axis=1)
+    placements[:, ~positive] = 1 - (ranks[:, ~positive] - own) / m
+    return placements[:, positive].mean(axis=1), placements
+
+
+def as_labels(labels: ArrayLike, images: int) -> Labels:
+    """(N,) True for anomalies; both kinds must be there."""
+    array = np.asarray(labels)
+    if array.shape != (images,):
+        raise ClarityError(f"labels has the shape {array.shape}; expected ({images},)")
+    if not np.isin(array, (0, 1)).all():
+        raise ClarityError("labels: expected 0 for normal and 1 for anomalous, nothing else")
+    positive = array.astype(bool)
+    if positive.all() or not positive.any():
+        raise ClarityError("labels: an AUROC needs normals and anomalies; only one kind is there")
+    return positive
+
+
+def _cluster_numbers(groups: ArrayLike, positive: Labels) -> tuple[int, int]:
+    codes, _ = as_codes(groups, len(positive))
+    return len(np.unique(codes[~positive])), len(np.unique(codes[positive]))

@@ -1,0 +1,139 @@
+"""Whether a challenger is measurably better than the champion, on people kept for that question.
+
+Champion and challenger are two given sets of weights, so the interval is of "this training only":
+what varies is the sample of people.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, stats
+
+from clarity.errors import ClarityError
+from clarity.statistics.auroc import auroc_difference_interval
+from clarity.statistics.interval import Interval, check_confidence
+from clarity.statistics.means import log_ratio_interval
+
+Metric = Literal["auroc", "mse", "lsd"]
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """The gate's answer.
+
+    Attributes:
+        promote: the lower bound is above the margin.
+        lower_bound: one-sided, of the improvement.
+        interval: two-sided, at level 2 × confidence - 1, so that ``low`` is the lower bound; for
+            ``auroc`` the difference, for errors the relative reduction.
+        margin, confidence: as asked.
+        people_needed: people in the gate split with which an improvement of twice the margin would
+            be promoted with probability 0.9; None where the variance is not known.
+        reason: one line.
+    """
+
+    promote: bool
+    lower_bound: float
+    interval: Interval
+    margin: float
+    confidence: float
+    people_needed: int | None
+    reason: str
+
+
+def gate_decision(
+    challenger: ArrayLike,
+    champion: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike,
+    margin: float,
+    confidence: float = 0.95,
+    *,
+    metric: Metric = "auroc",
+) -> GateDecision:
+    """Promote if the improvement's one-sided lower bound is above the margin.
+
+    Args:
+        challenger, champion: (N,) on the same images of the gate split: anomaly scores for
+            ``auroc``, errors (lower is better) for ``mse`` and ``lsd``.
+        labels: (N,) 0 normal, 1 anomalous; errors are compared on normals alone.
+        groups: (N,) person of each image.
+        margin: smallest improvement that counts: a difference of AUROCs, or a relative reduction
+            of the error (0.02: 2 % lower).
+        confidence: one-sided.
+    """
+    check_confidence(confidence)
+    if not confidence > 0.5:
+        raise ClarityError(f"gate.confidence is {confidence:g}; a one-sided level is above 0.5")
+    if not margin >= 0:
+        raise ClarityError(f"gate.margin is {margin:g}; it must be at least 0")
+    two_sided = 2 * confidence - 1
+    if metric == "auroc":
+        interval = auroc_difference_interval(challenger, champion, labels, groups, two_sided)
+        unit = "AUROC"
+    elif metric in ("mse", "lsd"):
+        normal = np.asarray(labels) == 0
+        if not normal.any():
+            raise ClarityError("labels: the gate split has no normal image to compare errors on")
+        a, b, g = (np.asarray(v)[normal] for v in (challenger, champion, groups))
+        interval = log_ratio_interval(a, b, g, two_sided).as_reduction()
+        unit = f"relative reduction of {metric}"
+    else:
+        raise ClarityError(f"gate.metric: no metric {metric!r}; there are auroc, mse, lsd")
+    promote = bool(interval.low > margin)
+    needed = people_needed(interval, 2 * margin, margin, confidence)
+    reason = (
+        f"{unit} {interval.estimate:+.4f}, at least {interval.low:+.4f} with {confidence:.0%} "
+        f"confidence over {interval.groups} people, margin {margin:g}: "
+    )
+    reason += "better" if promote else "not shown to be better"
+    if not promote and needed is not None:
+        reason += f"; an improvement of {2 * margin:g} takes {needed:,} people to be seen"
+    return GateDecision(promote, interval.low, interval, margin, confidence, needed, reason)
+
+
+def people_needed(
+    interval: Interval,
+    effect: float,
+    margin: float,
+    confidence: float = 0.95,
+    power: float = 0.9,
+) -> int | None:
+    """People for a one-sided lower bound above ``margin`` with ``power``, given a true ``effect``.
+
+    Args:
+        interval: of a comparison like the planned one; its variance among people is scaled.
+
+    Returns:
+        Number of people, or None where the interval holds no variance or the effect is not beyond
+        the margin.
+    """
+    if not interval.known or effect <= margin:
+        return None
+    if interval.standard_error == 0:
+        return 2
+    if interval.scale == "reduction":
+        distance = math.log1p(-margin) - math.log1p(-effect)
+    else:
+        distance = effect - margin
+    per_person = interval.standard_error * math.sqrt(interval.groups)
+    thinning = interval.df_people / max(interval.groups - 1, 1)
+
+    def surplus(people: float) -> float:
+        df = max(thinning * (people - 1), 1e-3)
+        shift = distance * math.sqrt(people) / per_person
+        return float(stats.nct.sf(stats.t.isf(1 - confidence, df), df, shift)) - power
+
+    if surplus(2) >= 0:
+        return 2
+    high = 4.0
+    while surplus(high) < 0:
+        high *= 2
+        if high > 1e9:
+            return None
+    return math.ceil(optimize.brentq(surplus, high / 2, high))

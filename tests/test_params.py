@@ -1,0 +1,106 @@
+"""params.yaml: every mistake is one line that names the key and the mend, with exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clarity.params import load_params
+
+ROOT = Path(__file__).parent.parent
+
+
+def clarity(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "clarity", *arguments], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_the_committed_file_is_valid() -> None:
+    params = load_params(ROOT / "params.yaml")
+    assert list(params.models) == [
+        "fcn-small",
+        "fcn-medium",
+        "fcn-large",
+        "conv-small",
+        "conv-medium",
+        "conv-large",
+        "pca-3",
+        "pca-64",
+    ]
+
+
+MISTAKES = {
+    "misspelt section": ("train:\n", "trian:\n", ["trian", "did you mean train?"]),
+    "misspelt key": ("\n  epochs:", "\n  epoch:", ["train.epoch", "did you mean epochs?"]),
+    "wrong type": ("\n  patience:", "\n  patience: many #", ["train.patience", "integer"]),
+    "quoted number": ("threads: 2", 'threads: "2"', ["threads", "integer"]),
+    "impossible widths": (
+        "[16, 32, 64, 128]",
+        "[16, 32, 64, 128, 1, 2, 3]",
+        ["models.conv-small", "halve", "at most 6"],
+    ),
+    "duplicate model": ("conv-medium:", "conv-small:", ["conv-small", "twice"]),
+    "unknown device": ("device: auto", "device: gpu", ["device", "'cuda'"]),
+    "no seed": ("seeds:\n  - 0", "seeds: []", ["seeds", "at least one"]),
+    "seed twice": ("seeds:\n  - 0", "seeds: [1, 1]", ["seeds", "twice"]),
+    "no thread": ("threads: 2", "threads: 0", ["threads"]),
+    "torn YAML": ("metric: auroc", "metric: [auroc", ["not valid YAML"]),
+    "no data set named": ("source: faces", "source: torchvision", ["data", "name"]),
+    "shares over one": ("test: 0.15}", "test: 0.3}", ["preprocess.split", "1.15"]),
+    "not a number": ("weight_decay:", "weight_decay: .nan #", ["train.weight_decay", "finite"]),
+    "unknown kind": ("[cutpaste", "[cutpastee", ["preprocess.anomalies.kinds.0"]),
+    "unknown family": ("family: fcn", "family: cnn", ["models.fcn-small.family"]),
+    "name DVC cannot carry": ("conv-small:", "Conv Small:", ["models", "Conv Small"]),
+    "model is a number": ("{family: pca, latent: 3}", "3", ["models.pca-3"]),
+    "latent for conv": ("[16, 32, 64, 128]", "[16, 32], latent: 8", ["models.conv-small"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, tmp_path: Path) -> None:
+    old, new, fragments = MISTAKES[mistake]
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
+    result = clarity("check", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("clarity: params.yaml")
+    for fragment in fragments:
+        assert fragment in line
+
+
+def test_a_model_that_does_not_exist_lists_those_that_do(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    result = clarity("train", "fcn-huge", "0", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "models.fcn-huge" in result.stderr
+    assert "fcn-large" in result.stderr
+
+
+def test_a_preset_keeps_comments_and_is_applied_once(tmp_path: Path) -> None:
+    (tmp_path / "presets").symlink_to(ROOT / "presets")
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    assert "applied" in clarity("preset", "full", cwd=tmp_path).stdout
+    params = load_params(tmp_path / "params.yaml")
+    assert params.seeds == (0, 1, 2)
+    assert params.models["vae-large"].latent == 64
+    assert "# Threads of every stage." in (tmp_path / "params.yaml").read_text()
+    assert "already there" in clarity("preset", "full", cwd=tmp_path).stdout
+
+
+def test_an_override_changes_one_key_of_one_recipe(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    entry = "conv-medium: {family: conv, widths: [32, 64, 128, 256]"
+    assert entry in text
+    head, tail = text.split(entry, 1)
+    rest = tail.split("\n", 1)[1]
+    (tmp_path / "params.yaml").write_text(f"{head}{entry}, train: {{epochs: 7}}}}\n{rest}")
+    params = load_params(tmp_path / "params.yaml")
+    assert params.recipe("conv-medium").epochs == 7
+    assert params.recipe("conv-medium").batch_size == params.train.batch_size
