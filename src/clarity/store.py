@@ -208,7 +208,7 @@ def _relocate(path: Path, old: str, new: str) -> None:
     with closing(sqlite3.connect(path, timeout=BUSY)) as base, base:
         for table, column in LOCATIONS:
             base.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
                 f" WHERE substr({column}, 1, ?) = ?",
                 (after, len(before) + 1, len(before) + 1, before + "/"),
             )
