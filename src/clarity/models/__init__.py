@@ -1,1 +1,1 @@
-"""The networks: torch only, no I/O, one file a family."""
+"""The networks: torch only, one file a family, no files of the pipeline but a model's own two."""

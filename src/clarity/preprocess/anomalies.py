@@ -167,4 +167,5 @@ def _jitter(patch: Pixels, rng: np.random.Generator, strength: float = 0.1) -> P
     cosine, sine = np.cos(2 * np.pi * hue), np.sin(2 * np.pi * hue)
     turn = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
     colours = colours @ (np.linalg.inv(basis) @ turn @ basis).T
-    return np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8)
+    pixels: Pixels = np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8)
+    return pixels

@@ -44,7 +44,8 @@ class ArrayWriter:
 
     def append(self, row: NDArray[np.uint8]) -> int:
         """Write one row and return its number."""
-        assert row.shape == self._row_shape and row.dtype == np.uint8
+        assert row.shape == self._row_shape
+        assert row.dtype == np.uint8
         self._handle.write(row.tobytes())
         self.rows += 1
         return self.rows - 1
@@ -66,11 +67,11 @@ class ArrayWriter:
 
 
 class Spool:
-    """All accepted images of a run in one nameless temporary file: appended, then read by number."""
+    """All accepted images of a run in one nameless temporary file, to be read back by number."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._handle: IO[bytes] = tempfile.TemporaryFile(dir=folder)
+        self._handle: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self.rows = 0
 
     def append(self, content: bytes) -> int:

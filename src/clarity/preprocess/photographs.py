@@ -71,7 +71,8 @@ def match_colours(image: Pixels, model: Pixels) -> Pixels:
     matched = (source - source.mean(axis=0)) @ transform.T + target.mean(axis=0)
     if (model == model[:, :, :1]).all():
         matched[:] = matched.mean(axis=1, keepdims=True)
-    return np.rint(np.clip(matched, 0, 255)).astype(np.uint8).reshape(image.shape)
+    pixels: Pixels = np.rint(np.clip(matched, 0, 255)).astype(np.uint8)
+    return pixels.reshape(image.shape)
 
 
 def _flat(image: Pixels) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Stage ``preprocess``: ``data/raw`` becomes the packed arrays and the index of ``data/processed``."""
+"""Stage ``preprocess``: ``data/raw`` becomes packed arrays and an index."""
 
 from __future__ import annotations
 

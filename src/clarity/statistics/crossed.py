@@ -23,6 +23,7 @@ from clarity.statistics.interval import (
     Scale,
     check_confidence,
     limits,
+    mixed_quantile,
 )
 
 Floats = NDArray[np.float64]
@@ -107,11 +108,11 @@ def crossed_interval(
 ) -> Interval:
     """The interval of a statistic from its parts.
 
-    With P people, V_people, V_seeds and V_residual estimating σ_p²/P + σ_r²/PS, σ_s²/S + σ_r²/PS
-    and σ_r²/PS, the variance is V_people + V_seeds - V_residual with Satterthwaite's degrees of
-    freedom: the two-way crossed random-effects analysis of variance. People of unequal numbers of
-    images enter by the ratio estimator's linearisation, with the small-sample correction and the
-    degrees of freedom of Bell & McCaffrey (2002).
+    With P people and S seeds, V_people estimates σ_p²/P + σ_r²/PS, V_seeds σ_s²/S + σ_r²/PS and
+    V_residual σ_r²/PS; the variance is V_people + V_seeds - V_residual: the two-way crossed
+    random-effects analysis of variance. People of unequal numbers of images enter by the ratio
+    estimator's linearisation, with the small-sample correction and the degrees of freedom of
+    Bell & McCaffrey (2002).
 
     Args:
         derivative: of the link of ``scale`` at the estimate.
@@ -146,9 +147,10 @@ def crossed_interval(
         spread = float(((z - z.mean(axis=0)) ** 2).sum())
         residuals.append(factor * spread / (part.seeds - 1))
     freedoms = [p.seeds - 1 for p in random if p.seeds >= 2]
-    total, df, shares = _combine(people, df_people, seeds, residuals, freedoms)
-    error = abs(derivative) * math.sqrt(total)
-    low, high = limits(estimate, error, df, confidence, scale, floor)
+    components = combine(people, df_people, seeds, residuals, freedoms)
+    error = abs(derivative) * math.sqrt(components.variance)
+    quantile = mixed_quantile(1 - confidence, components.shares, components.dfs)
+    low, high = limits(estimate, error, quantile, confidence, scale, floor)
     return Interval(
         estimate=estimate,
         low=low,
@@ -161,23 +163,40 @@ def crossed_interval(
         images=images,
         scale=scale,
         standard_error=error,
-        df=df,
-        df_people=df_people,
-        people_share=shares[0],
-        seed_share=math.nan if single else shares[1],
-        residual_share=math.nan if single else shares[2],
+        quantile=quantile,
+        df=components.df,
+        df_people=components.dfs[0],
+        df_seeds=components.dfs[1],
+        df_residual=components.dfs[2],
+        people_share=components.shares[0],
+        seed_share=components.shares[1],
+        residual_share=components.shares[2],
         floor=floor,
     )
 
 
-def _combine(
+@dataclass(frozen=True)
+class Components:
+    """A variance, its shares and degrees of freedom: people, seeds, residual."""
+
+    variance: float
+    df: float
+    shares: tuple[float, float, float]
+    dfs: tuple[float, float, float]
+
+
+def combine(
     people: float,
     df_people: float,
     seeds: Sequence[float],
     residuals: Sequence[float],
     freedoms: Sequence[int],
-) -> tuple[float, float, tuple[float, float, float]]:
-    """Variance, Satterthwaite's degrees of freedom, and the shares of people, seeds, residual.
+) -> Components:
+    """From the three mean squares (as variances of the mean) to components.
+
+    Args:
+        people: V_people, which includes the residual, as does each of ``seeds``.
+        seeds, residuals, freedoms: V_seeds, V_residual and S - 1 of each part with several seeds.
 
     Components whose estimate is negative count as zero.
     """
@@ -186,14 +205,18 @@ def _combine(
     of_seeds = sum(max(s - r, 0.0) for s, r in zip(seeds, residuals, strict=True))
     total = of_people + of_seeds + residual
     if not math.isfinite(total):
-        return total, 0.0, (math.nan,) * 3  # type: ignore[return-value]
+        return Components(math.inf, 0.0, (math.nan,) * 3, (0.0, math.inf, math.inf))
+    between = sum(s**2 / d for s, d in zip(seeds, freedoms, strict=True))
+    inner = sum(r**2 / (d * df_people) for r, d in zip(residuals, freedoms, strict=True))
+    dfs = (
+        df_people,
+        sum(seeds) ** 2 / between if between > 0 else math.inf,
+        residual**2 / inner if inner > 0 else math.inf,
+    )
     if total == 0:
-        return 0.0, df_people, (1.0, 0.0, 0.0)
-    curvature = people**2 / df_people if df_people > 0 else math.inf
-    for s, r, d in zip(seeds, residuals, freedoms, strict=True):
-        curvature += s**2 / d + r**2 / (d * max(df_people, 1.0))
-    df = total**2 / curvature if curvature > 0 else math.inf
-    return total, df, (of_people / total, of_seeds / total, residual / total)
+        return Components(0.0, df_people, (1.0, 0.0, 0.0), dfs)
+    df = total**2 / (people**2 / df_people + between + inner)
+    return Components(total, df, (of_people / total, of_seeds / total, residual / total), dfs)
 
 
 def _prepare(x: Floats, codes: Codes, count: int, members: Codes) -> _Block:

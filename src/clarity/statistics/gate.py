@@ -113,7 +113,7 @@ def people_needed(
         Number of people, or None where the interval holds no variance or the effect is not beyond
         the margin.
     """
-    if not math.isfinite(interval.standard_error) or not interval.df > 0 or effect <= margin:
+    if not interval.known or effect <= margin:
         return None
     if interval.standard_error == 0:
         return 2
@@ -122,7 +122,7 @@ def people_needed(
     else:
         distance = effect - margin
     per_person = interval.standard_error * math.sqrt(interval.groups)
-    thinning = interval.df / max(interval.groups - 1, 1)
+    thinning = interval.df_people / max(interval.groups - 1, 1)
 
     def surplus(people: float) -> float:
         df = max(thinning * (people - 1), 1e-3)

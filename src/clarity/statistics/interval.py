@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from clarity.errors import ClarityError
 
@@ -65,10 +65,13 @@ class Interval:
         scale: on which scale the estimate was taken to be t-distributed: ``linear``, ``logit``, or
             ``reduction`` (1 - exp(x), x being a log ratio).
         standard_error: on that scale.
-        df: Satterthwaite's degrees of freedom.
-        df_people: those of the part due to people alone.
-        people_share, seed_share, residual_share: of the variance, sum 1; ``seed_share`` and
-            ``residual_share`` are NaN where there is one training (they can't be told apart).
+        quantile: the interval is estimate ± quantile × standard_error on that scale. It is the
+            mean of Student's quantiles for the components' degrees of freedom, weighted by their
+            shares of the variance (Cochran & Cox).
+        df: Satterthwaite's degrees of freedom of the whole, for the reader; not used.
+        df_people, df_seeds, df_residual: of the components.
+        people_share, seed_share, residual_share: of the variance, sum 1 (with one training all of
+            it is the people's, the residual included); NaN where nothing is known.
         floor: number of clusters among normals and among anomalies, for AUROCs of exactly 0 or 1.
     """
 
@@ -83,12 +86,20 @@ class Interval:
     images: int = 0
     scale: Scale = "linear"
     standard_error: float = math.nan
+    quantile: float = math.nan
     df: float = math.nan
-    df_people: float = math.nan
+    df_people: float = math.inf
+    df_seeds: float = math.inf
+    df_residual: float = math.inf
     people_share: float = math.nan
     seed_share: float = math.nan
     residual_share: float = math.nan
     floor: tuple[int, int] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the data hold information on the variance."""
+        return math.isfinite(self.standard_error)
 
     @property
     def half_width(self) -> float:
@@ -98,10 +109,11 @@ class Interval:
     def at(self, confidence: float) -> Interval:
         """The same interval at another confidence level."""
         check_confidence(confidence)
+        quantile = float(self._quantile(1 - confidence))
         low, high = limits(
-            self.estimate, self.standard_error, self.df, confidence, self.scale, self.floor
+            self.estimate, self.standard_error, quantile, confidence, self.scale, self.floor
         )
-        return replace(self, low=low, high=high, confidence=confidence)
+        return replace(self, low=low, high=high, quantile=quantile, confidence=confidence)
 
     def lower_bound(self, confidence: float) -> float:
         """One-sided: with this confidence the estimand is above the returned value."""
@@ -109,7 +121,7 @@ class Interval:
 
     def p_value(self, value: float = 0.0) -> float:
         """Two-sided p-value of "the estimand is ``value``"; 1 where nothing is known."""
-        if not math.isfinite(self.standard_error) or not self.df > 0:
+        if not self.known:
             return 1.0
         link, _ = _LINKS[self.scale]
         distance = abs(link(self.estimate) - link(value))
@@ -117,7 +129,16 @@ class Interval:
             return 1.0 if distance == 0 else 0.0
         if math.isinf(distance):
             return 0.0
-        return float(2 * stats.t.sf(distance / self.standard_error, self.df))
+        ratio = distance / self.standard_error
+        # The quantile lies between those of the components: so does the p-value.
+        dfs = (self.df_people, self.df_seeds, self.df_residual)
+        candidates = [2 * float(stats.t.sf(ratio, df)) for df in dfs if df > 0]
+        low, high = min(candidates), max(candidates)
+        if high - low <= 1e-9 * high or self._quantile(low) <= ratio:
+            return low
+        if self._quantile(high) >= ratio:
+            return high
+        return float(optimize.brentq(lambda p: self._quantile(p) - ratio, low, high, rtol=1e-6))
 
     def as_reduction(self) -> Interval:
         """A log ratio of a over b as relative reduction 1 - a/b (0.1: a is 10 % below b).
@@ -136,6 +157,14 @@ class Interval:
             method=f"1 - exp of: {self.method}",
         )
 
+    def _quantile(self, alpha: float) -> float:
+        """Two-sided quantile; with one training all variance is the people's."""
+        return mixed_quantile(
+            alpha,
+            (self.people_share, self.seed_share, self.residual_share),
+            (self.df_people, self.df_seeds, self.df_residual),
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON: what is not finite becomes null."""
         content = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -149,23 +178,41 @@ class Interval:
 def limits(
     estimate: float,
     standard_error: float,
-    df: float,
+    quantile: float,
     confidence: float,
     scale: Scale,
     floor: tuple[int, int] | None = None,
 ) -> tuple[float, float]:
-    """The interval's limits: estimate ± t × standard error on ``scale``, taken back from it."""
+    """Estimate ± quantile × standard error on ``scale``, taken back from it."""
     if scale == "logit":
-        if not math.isfinite(standard_error) or not df > 0:
+        if not math.isfinite(standard_error):
             return 0.0, 1.0
         if estimate in (0.0, 1.0) or standard_error == 0:
             return _score_limits(estimate, confidence, floor or (1, 1))
-    if not math.isfinite(standard_error) or not df > 0:
+    if not math.isfinite(standard_error):
         return -math.inf, 1.0 if scale == "reduction" else math.inf
     link, unlink = _LINKS[scale]
-    reach = float(stats.t.isf((1 - confidence) / 2, df)) * standard_error
+    reach = quantile * standard_error
     ends = unlink(link(estimate) - reach), unlink(link(estimate) + reach)
     return min(ends), max(ends)
+
+
+def mixed_quantile(
+    alpha: float, shares: tuple[float, float, float], dfs: tuple[float, float, float]
+) -> float:
+    """Two-sided quantile at ``alpha`` of a mean whose variance has several estimated components.
+
+    Student's quantiles weighted by the components' shares of the variance (Cochran & Cox 1950).
+    With few seeds Satterthwaite's single number of degrees of freedom, being estimated from the
+    very variances that are small by chance, covers too little: docs/statistics.md has figures.
+    """
+    total = 0.0
+    for share, df in zip(shares, dfs, strict=True):
+        if share > 0:
+            total += share * float(
+                special.stdtrit(df, 1 - alpha / 2) if df < 1e9 else special.ndtri(1 - alpha / 2)
+            )
+    return total
 
 
 def _score_limits(

@@ -19,6 +19,7 @@ from clarity.statistics.interval import (
     Interval,
     check_confidence,
     limits,
+    mixed_quantile,
 )
 
 
@@ -94,7 +95,9 @@ def _welch(
     curvature = sum(v**2 / (len(x) - 1) for v, (x, _) in zip(variances, several, strict=True))
     error = math.nan if single else math.sqrt(total)
     df = 0.0 if single else total**2 / curvature if curvature > 0 else math.inf
-    low, high = limits(estimate, error, df, confidence, "linear")
+    shares = (math.nan, math.nan, math.nan) if single else (0.0, 1.0, 0.0)
+    quantile = mixed_quantile(1 - confidence, shares, (math.inf, df, math.inf))
+    low, high = limits(estimate, error, quantile, confidence, "linear")
     return Interval(
         estimate=estimate,
         low=low,
@@ -105,9 +108,10 @@ def _welch(
         scope=THIS_TRAINING if single else POPULATION,
         method=method,
         standard_error=error,
+        quantile=quantile,
         df=df,
-        df_people=math.inf,
-        people_share=0.0,
-        seed_share=math.nan if single else 1.0,
-        residual_share=math.nan if single else 0.0,
+        df_seeds=df,
+        people_share=shares[0],
+        seed_share=shares[1],
+        residual_share=shares[2],
     )

@@ -1,0 +1,168 @@
+"""The flow behind :mod:`pipelines.reproduce`. Importing this imports Prefect."""
+
+from __future__ import annotations
+
+import queue
+
+from prefect import flow, get_run_logger, runtime, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task, exponential_backoff
+
+from pipelines import groups, show
+from pipelines.graph import Graph, read_graph
+from pipelines.reproduce import NOTHING, check_parallel
+from pipelines.runs import recorded
+from pipelines.stage import StageBusy, StageFailed, run_stage
+
+#: How the stage's processes learn which flow run they belong to; MLflow runs carry it as a tag.
+FLOW_RUN = "CLARITY_FLOW_RUN_ID"
+RETRIES = 4
+
+
+def may_pass(task: Task, run: TaskRun, state: State) -> bool:
+    """Whether trying again may help: a lock was held. Bad input and failed code won't mend."""
+    return isinstance(state.result(raise_on_failure=False), StageBusy)
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=may_pass,
+)
+def stage(name: str, timeout: float | None = None) -> State | None:
+    """One stage as ``dvc repro -s``; its output streams into the run's log.
+
+    A failure is returned rather than raised: its cause is one line, not this file's traceback.
+    """
+    log = get_run_logger()
+    progress = show.Progress(name)
+
+    def line(text: str) -> None:
+        log.info("%s", text)
+        progress.read(text)
+
+    try:
+        run_stage(name, line, timeout=timeout, env={FLOW_RUN: str(runtime.flow_run.id)})
+    except StageBusy:
+        raise
+    except StageFailed as error:
+        return Failed(message=str(error))
+    progress.done()
+    return None
+
+
+@flow(name="reproduce", validate_parameters=True)
+def reproduce(
+    max_parallel: int = 1,
+    stages: list[str] | None = None,
+    timeout: float | None = None,
+    pool: str | None = None,
+) -> State:
+    """Run every stage that changed and what depends on it; leave the rest alone.
+
+    Args:
+        max_parallel: Stages at once. Times `threads` in params.yaml at most the machine's cores.
+        stages: Only these stages and what they need; `train` means every `train@…`. Empty: all.
+        timeout: Seconds after which a stage is killed with all it started. Empty: no limit.
+        pool: Work pool on whose machines the stages run (docs/scaling.md). Empty: this machine.
+
+    Returns:
+        Completed with what was done, or Failed with the first cause, as the state's message.
+    """
+    log = get_run_logger()
+    with recorded(str(runtime.flow_run.id)):
+        try:
+            if pool is None:
+                check_parallel(max_parallel)
+            graph = read_graph()
+            names = graph.to_run(stages)
+            if not names:
+                log.info(NOTHING)
+                return Completed(message=NOTHING)
+            for name in names:
+                log.info("%s: %s", name, graph.stale.get(name, "what it depends on runs"))
+            ended, failed = _run_all(graph, names, max_parallel, _how(pool, timeout))
+            show.summary(ended, failed, [n for n in names if n not in ended and n not in failed])
+            show.results()
+            if failed:
+                left = len(names) - len(ended) - len(failed)
+                more = f" ({left} stages behind it were not run)" if left else ""
+                return Failed(message=next(iter(failed.values())) + more)
+            return Completed(message=f"{len(ended)} stages: {', '.join(ended)}")
+        except BaseException:
+            # SIGTERM and Ctrl-C arrive here too: nothing may outlive this process.
+            groups.stop_all()
+            raise
+
+
+def _how(pool: str | None, timeout: float | None) -> tuple[Task, dict[str, object]]:
+    """The task that runs a stage, here or on a work pool, and its parameters beside the name."""
+    if pool is None:
+        return stage, {"timeout": timeout}
+    from pipelines.remote import checked_commit, remote_stage
+
+    return remote_stage, {"timeout": timeout, "pool": pool, **checked_commit()}
+
+
+def _run_all(
+    graph: Graph, names: list[str], max_parallel: int, how: tuple[Task, dict[str, object]]
+) -> tuple[list[str], dict[str, str]]:
+    """Run ``names`` as their upstream ends, ``max_parallel`` at once.
+
+    A stage waits here, not in the task runner's queue, where it would keep a worker from one that
+    is ready. Failed stages keep their dependents from running and nothing else.
+
+    Returns:
+        The stages that ended well, in that order, and the cause for each that failed.
+    """
+    work, parameters = how
+    waiting = dict.fromkeys(names)
+    futures: dict[str, PrefectFuture] = {}
+    done: queue.SimpleQueue[str] = queue.SimpleQueue()
+    ended: list[str] = []
+    failed: dict[str, str] = {}
+    running = 0
+    with ThreadPoolTaskRunner(max_workers=max_parallel) as runner:
+        while waiting or running:
+            for name in list(waiting):
+                if running == max_parallel:
+                    break
+                above = [other for other in graph.upstream[name] if other in names]
+                if not all(other in ended for other in above):
+                    continue
+                del waiting[name]
+                running += 1
+                futures[name] = runner.submit(
+                    work.with_options(name=name, task_run_name=name),
+                    {"name": name, **parameters},
+                    wait_for=[futures[other] for other in above],
+                )
+                futures[name].add_done_callback(lambda _, name=name: done.put(name))
+            if not running:
+                break
+            name = done.get()
+            running -= 1
+            futures[name].wait()
+            state = futures[name].state
+            if state.is_completed():
+                ended.append(name)
+            else:
+                failed[name] = state.message or f"{name} failed"
+        # Submitted behind a failed future, a task run is marked NotReady without being run.
+        for name in waiting:
+            above = [futures[other] for other in graph.upstream[name] if other in futures]
+            futures[name] = runner.submit(
+                work.with_options(name=name, task_run_name=name),
+                {"name": name, **parameters},
+                wait_for=above,
+            )
+        for name in waiting:
+            futures[name].wait()
+    return ended, failed

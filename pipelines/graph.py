@@ -1,0 +1,108 @@
+"""The stage graph and what is stale in it, read from DVC in this process.
+
+DVC alone knows which stage must run. Asking it once costs about a second; asking with a spawned
+``dvc`` for every stage costs that much for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clarity.errors import ClarityError
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Stages by name, in an order in which each stands behind what it depends on."""
+
+    upstream: Mapping[str, frozenset[str]]
+    #: Stages that changed, with the reason in words.
+    stale: Mapping[str, str]
+
+    def ancestors(self, name: str) -> set[str]:
+        """Every stage that ``name`` depends on, at any distance."""
+        found: set[str] = set()
+        pending = [name]
+        while pending:
+            new = self.upstream[pending.pop()] - found
+            found |= new
+            pending += new
+        return found
+
+    def to_run(self, targets: Iterable[str] | None = None) -> list[str]:
+        """Stale stages and their descendants, in order; with ``targets`` only what these need."""
+        wanted = set(self.upstream)
+        if targets is not None:
+            wanted = set()
+            for target in targets:
+                wanted |= self.match(target)
+            for name in list(wanted):
+                wanted |= self.ancestors(name)
+        chosen: list[str] = []
+        for name, above in self.upstream.items():
+            if name in wanted and (name in self.stale or not above.isdisjoint(chosen)):
+                chosen.append(name)
+        return chosen
+
+    def match(self, target: str) -> set[str]:
+        """The stage of that name, or all of a matrix: ``train`` is every ``train@…``."""
+        found = {name for name in self.upstream if target in (name, name.partition("@")[0])}
+        if not found:
+            names = ", ".join(dict.fromkeys(n.partition("@")[0] for n in self.upstream))
+            raise ClarityError(f"{target}: no such stage in dvc.yaml; there are {names}")
+        return found
+
+
+@contextmanager
+def repository(root: Path | None = None) -> Iterator[Any]:
+    """DVC's view of the project, waiting for its lock rather than failing on it.
+
+    Raises:
+        ClarityError: DVC's own complaint in one line (a broken dvc.yaml, say).
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root) if root else None, _wait_for_lock=True) as repo:
+            yield repo
+    except DvcException as error:
+        raise ClarityError(" ".join(str(error).split())) from None
+
+
+def read_graph(root: Path | None = None) -> Graph:
+    """Ask DVC once for the graph and for what changed."""
+    with repository(root) as repo:
+        return graph_of(repo)
+
+
+def graph_of(repo: Any) -> Graph:
+    """The graph of an open repository, with what is stale in it."""
+    import networkx
+
+    graph = repo.index.graph
+    position = {stage: place for place, stage in enumerate(repo.index.stages)}
+    ordered = networkx.lexicographical_topological_sort(graph.reverse(), key=position.__getitem__)
+    upstream = {
+        stage.addressing: frozenset(above.addressing for above in graph.successors(stage))
+        for stage in ordered
+    }
+    return Graph(upstream, {name: _reason(what) for name, what in repo.status().items()})
+
+
+def _reason(changes: Iterable[str | Mapping[str, Any]]) -> str:
+    """DVC's account of a change, short enough for a line of the log."""
+    parts = []
+    for change in changes:
+        if isinstance(change, str):
+            parts.append(change)
+            continue
+        for kind, paths in change.items():
+            names = list(paths)
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            parts.append(f"{kind}: {', '.join(names[:3])}{more}")
+    return "; ".join(parts)

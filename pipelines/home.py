@@ -1,0 +1,77 @@
+"""Where the project and Prefect's state are: settled before Prefect is imported, which reads it once.
+
+Imports nothing heavy: the entry points call this first.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from clarity.errors import ClarityError
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The folder that holds ``.dvc`` at or above ``start`` (the working directory by default)."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / ".dvc").is_dir() and (folder / "dvc.yaml").is_file():
+            return folder
+    raise ClarityError(
+        f"{here}: no dvc.yaml beside a .dvc folder here or above; run in the project"
+    )
+
+
+def prepare(root: Path | None = None) -> Path:
+    """Go to the project's root and name Prefect's home there, unless the user named another.
+
+    Returns the root. Must come before the first ``import prefect``.
+    """
+    root = project_root(root)
+    os.chdir(root)
+    os.environ.setdefault("PREFECT_HOME", str(root / ".prefect"))
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    home().mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def home() -> Path:
+    """Prefect's home: database, server's log, records of what runs."""
+    return Path(os.environ.get("PREFECT_HOME") or project_root() / ".prefect")
+
+
+def migrate_database() -> None:
+    """Make Prefect's database if there is none: once, under a lock (some 10 s).
+
+    On a fresh home the first server would otherwise be given up before it had migrated.
+    """
+    if os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL"):
+        return
+    from filelock import FileLock
+
+    marker = home() / ".migrated"
+    with FileLock(home() / ".migrated.lock"):
+        if marker.exists() and (home() / "prefect.db").exists():
+            return
+        print("preparing Prefect's database (once)", file=sys.stderr)
+        finished = subprocess.run(
+            [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        if finished.returncode:
+            last = (finished.stderr.strip() or finished.stdout.strip() or "no output").splitlines()
+            raise ClarityError(
+                f"{home() / 'prefect.db'}: Prefect could not prepare its database: {last[-1]}"
+            )
+        marker.touch()
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,122 @@
+"""The Prefect server a flow speaks to: the one that is named or running, else one for its while."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clarity.errors import ClarityError
+from clarity.files import read_json
+from pipelines import groups
+from pipelines.home import home, migrate_database
+
+API = "PREFECT_API_URL"
+STARTUP_SECONDS = 120.0
+
+
+def answers(api: str, timeout: float = 2.0) -> bool:
+    """Whether a healthy server is at ``api`` (``http://127.0.0.1:4200/api``)."""
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=timeout) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def address_file() -> Path:
+    """Where a lasting server of this project (`make serve-flows`) says its address."""
+    return home() / "server.json"
+
+
+def running() -> str | None:
+    """Address of the server to use, if one was named or is running in this project."""
+    if os.environ.get(API):
+        return os.environ[API]
+    try:
+        api = str(read_json(address_file())["api"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return api if answers(api) else None
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def launch(port: int, *, lasting: bool) -> groups.Group:
+    """Start a server on 127.0.0.1 that dies with this process; its output goes to a log file.
+
+    A lasting one has the UI and the scheduler; the other only what a single run needs.
+    """
+    if lasting:
+        command = [sys.executable, "-m", "prefect", "server", "start"]
+        command += ["--host", "127.0.0.1", "--port", str(port)]
+        env = {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"}
+    else:
+        command = [sys.executable, "-m", "uvicorn", "--factory"]
+        command += ["prefect.server.api.server:create_app", "--host", "127.0.0.1"]
+        command += ["--port", str(port), "--log-level", "error", "--lifespan", "on"]
+        env = {
+            "PREFECT_UI_ENABLED": "0",
+            "PREFECT__SERVER_EPHEMERAL": "1",
+            "PREFECT__SERVER_FINAL": "1",
+        }
+    with (home() / "server.log").open("ab") as log:
+        return groups.start(command, "prefect server", env=env, output=log, service=True)
+
+
+def wait_until_up(server: groups.Group, port: int) -> str:
+    """Wait for a launched server and return its address.
+
+    Raises:
+        ClarityError: it ended, or was not there in time.
+    """
+    api = f"http://127.0.0.1:{port}/api"
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            break
+        if answers(api):
+            return api
+        time.sleep(0.1)
+    server.stop()
+    raise ClarityError(
+        f"the Prefect server on port {port} did not start; {home() / 'server.log'} says why"
+    )
+
+
+@contextmanager
+def available() -> Iterator[str]:
+    """A server to run against, its address in ``PREFECT_API_URL``.
+
+    Enter this before the first ``import prefect``, which reads the address.
+    """
+    api = running()
+    if api is not None:
+        if not answers(api, timeout=10):
+            raise ClarityError(
+                f"{API}={api}: no Prefect server answers there; start it, or unset the variable"
+            )
+        os.environ[API] = api
+        yield api
+        return
+    migrate_database()
+    port = free_port()
+    server = launch(port, lasting=False)
+    os.environ[API] = api = f"http://127.0.0.1:{port}/api"
+    # Importing costs some two seconds, in which the server starts.
+    import prefect  # noqa: F401
+
+    # Prefect sends its last log lines while the interpreter ends, so the server is not stopped
+    # here: it ends with this process, whose pipe its supervisor holds.
+    yield wait_until_up(server, port)

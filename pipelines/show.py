@@ -1,0 +1,119 @@
+"""What a run leaves for the eye in Prefect's UI: progress, the comparison table, verdicts, pictures.
+
+Artifacts are a view: where one cannot be made the run goes on.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+
+from clarity.layout import REPORTS
+
+_EPOCH = re.compile(r"\bepoch\s+(\d+)\s*(?:/|of)\s*(\d+)", re.IGNORECASE)
+#: A picture travels inside its artifact; larger ones are left to the report.
+LARGEST_PICTURE = 400_000
+
+
+def key(name: str) -> str:
+    """An artifact key of a stage's name: lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+class Progress:
+    """A progress artifact, fed by the lines ``epoch 3/60`` that a training prints."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._artifact: UUID | None = None
+        self._shown = 0.0
+
+    def read(self, line: str) -> None:
+        """Move the bar where the line says so."""
+        match = _EPOCH.search(line)
+        if match and int(match[2]):
+            self._show(min(100.0, 100 * int(match[1]) / int(match[2])))
+
+    def done(self) -> None:
+        """The stage ended well; a bar that was begun is complete."""
+        if self._artifact is not None:
+            self._show(100.0)
+
+    def _show(self, percent: float) -> None:
+        if self._artifact is None:
+            artifact = create_progress_artifact(
+                percent, key=f"progress-{key(self.name)}", description=f"Epochs of {self.name}"
+            )
+            assert isinstance(artifact, UUID)
+            self._artifact = artifact
+        # Each update is a request; a percent is all that can be seen.
+        elif percent - self._shown >= 1 or percent == 100 != self._shown:
+            update_progress_artifact(self._artifact, percent)
+        else:
+            return
+        self._shown = percent
+
+
+def summary(ended: Sequence[str], failed: Mapping[str, str], not_run: Sequence[str]) -> None:
+    """A table of the stages and what became of them."""
+    rows = [f"| `{name}` | done | |" for name in ended]
+    rows += [f"| `{name}` | **failed** | {_cell(cause)} |" for name, cause in failed.items()]
+    rows += [f"| `{name}` | not run | depends on a stage that failed |" for name in not_run]
+    create_markdown_artifact(
+        "\n".join(["| stage | result | |", "|---|---|---|", *rows]),
+        key="stages",
+        description="What this run did",
+    )
+
+
+def results() -> None:
+    """The comparison table, the verdicts and the figures, as far as there are any."""
+    table, verdicts = REPORTS / "table.md", REPORTS / "verdicts.json"
+    parts = []
+    if verdicts.exists():
+        parts += ["## Verdicts", *(f"- {line}" for line in sentences(verdicts))]
+    if table.exists():
+        parts += ["## Comparison", table.read_text()]
+    if not parts:
+        return
+    create_markdown_artifact(
+        "\n\n".join(parts), key="comparison", description="Every model, with intervals"
+    )
+    for picture in sorted((REPORTS / "figures").glob("*.png")):
+        content = picture.read_bytes()
+        if len(content) <= LARGEST_PICTURE:
+            create_image_artifact(
+                "data:image/png;base64," + base64.b64encode(content).decode(),
+                key=f"figure-{key(picture.stem)}",
+                description=picture.stem,
+            )
+
+
+def sentences(verdicts: Path) -> list[str]:
+    """Every ``sentence`` in verdicts.json, in its order."""
+
+    def walk(value: object) -> list[str]:
+        if isinstance(value, dict):
+            own = [value["sentence"]] if isinstance(value.get("sentence"), str) else []
+            return own + [line for inner in value.values() for line in walk(inner)]
+        if isinstance(value, list):
+            return [line for inner in value for line in walk(inner)]
+        return []
+
+    return walk(json.loads(verdicts.read_text()))
+
+
+def _cell(text: str) -> str:
+    """Text that does not end a Markdown table's cell."""
+    return " ".join(text.replace("|", "\\|").split())

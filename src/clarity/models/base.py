@@ -1,0 +1,95 @@
+"""What every autoencoder can do, and how images become its inputs and its outputs become images.
+
+Networks read and write float32 of shape N×3×64×64 in [-1, 1]; stored images are uint8 of shape
+N×64×64×3; errors are measured on [0, 1].
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from clarity.layout import CHANNELS, IMAGE_SIZE
+
+#: Elements of one image.
+PIXELS = CHANNELS * IMAGE_SIZE * IMAGE_SIZE
+#: Largest part of [-1, 1] that a Tanh is asked to start at: beyond it, it hardly learns.
+SATURATION = 0.97
+
+
+class Autoencoder(nn.Module, ABC):
+    """An image to a short code, and the code back to an image.
+
+    Attributes:
+        latent_size: elements of the code.
+    """
+
+    latent_size: int
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes (N×latent_size) of images (N×3×64×64 in [-1, 1])."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Images (N×3×64×64 in [-1, 1]) of codes (N×latent_size)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstructions of images, both N×3×64×64 in [-1, 1]. Deterministic."""
+        return self.decode(self.encode(x))
+
+    def training_loss(
+        self, x: Tensor, progress: float, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What training minimises, and the parts of it that are worth a curve of their own.
+
+        Args:
+            x: images, N×3×64×64 in [-1, 1].
+            progress: share of all steps already taken, in [0, 1].
+            generator: source of noise, where the family needs any.
+
+        Returns:
+            The mean squared error on [-1, 1] (four times that on [0, 1]), and no parts. A part is
+            a mean over the images of the batch.
+        """
+        return nn.functional.mse_loss(self(x), x), {}
+
+    def start_from(self, mean: Tensor) -> None:
+        """Set the biases of the last layer so that the untrained output is near ``mean``.
+
+        Args:
+            mean: mean training image, 3×64×64 in [-1, 1].
+        """
+
+
+def start_tanh(bias: Tensor, mean: Tensor) -> None:
+    """Fill the ``bias`` before a Tanh so that an input of zeros comes out as ``mean``."""
+    with torch.no_grad():
+        bias.copy_(torch.atanh(mean.clamp(-SATURATION, SATURATION)).to(bias.device))
+
+
+def to_input(images: np.ndarray | Tensor) -> Tensor:
+    """Stored images (uint8, N×64×64×3) as a network's input (float32, N×3×64×64 in [-1, 1]).
+
+    The result keeps the order in memory in which images are stored, which is torch's channels-last
+    format: what convolutions are fastest with, and no transposition for them.
+    """
+    stored = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+    if stored.dtype != torch.uint8 or stored.ndim != 4 or stored.shape[3] != CHANNELS:
+        raise ValueError(f"expected uint8 N×H×W×3, found {stored.dtype} {tuple(stored.shape)}")
+    return stored.permute(0, 3, 1, 2).to(torch.float32).mul_(2 / 255).sub_(1)
+
+
+def to_unit(x: Tensor) -> Tensor:
+    """A network's input or output ([-1, 1]) on [0, 1], float32, clipped to it."""
+    return x.float().add(1).div(2).clamp(0, 1)
+
+
+def to_images(x: Tensor) -> np.ndarray:
+    """A network's input or output (N×3×64×64) as stored images (uint8, N×64×64×3), rounded."""
+    stored = to_unit(x.detach()).mul(255).round().to(torch.uint8)
+    return cast(np.ndarray, stored.permute(0, 2, 3, 1).contiguous().cpu().numpy())

@@ -1,0 +1,124 @@
+"""From a description to a network: by `params.yaml`'s entry, or by a trained model's two files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from clarity.errors import ClarityError
+from clarity.layout import IMAGE_SIZE
+from clarity.models.ae import PlainAutoencoder
+from clarity.models.base import Autoencoder
+from clarity.models.conv import Convolutional
+from clarity.models.fcn import FullyConnected
+from clarity.models.pca import PrincipalComponents
+from clarity.models.vae import convolutional_vae
+from clarity.params import Model
+
+#: Of model.json; a reader refuses another.
+FORMAT = 1
+WEIGHTS = "weights.safetensors"
+DESCRIPTION = "model.json"
+
+
+def build(spec: Model, name: str, *, beta: float = 1.0, kl_warmup: float = 0.0) -> Autoencoder:
+    """An untrained network, initialised from torch's global generator.
+
+    Args:
+        spec: the entry of ``params.yaml``.
+        name: of the model, for messages.
+        beta: weight of the KL part, for family vae.
+        kl_warmup: share of all steps in which it grows, for family vae.
+    """
+    network: Autoencoder
+    if spec.family == "conv":
+        network = Convolutional(spec.widths)
+    else:
+        if spec.latent is None:
+            raise ClarityError(f"models.{name}.latent: missing; give the size of the bottleneck")
+        if spec.family == "fcn":
+            network = FullyConnected(spec.widths, spec.latent, spec.decoder_widths)
+        elif spec.family == "ae":
+            network = PlainAutoencoder(spec.widths, spec.latent)
+        elif spec.family == "vae":
+            network = convolutional_vae(spec.widths, spec.latent, beta=beta, kl_warmup=kl_warmup)
+        else:
+            network = PrincipalComponents(spec.latent)
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def count_parameters(network: Autoencoder) -> int:
+    """Numbers that training sets: parameters, and the buffers that PCA is fitted into."""
+    return sum(tensor.numel() for tensor in network.state_dict().values())
+
+
+def describe(spec: Model, name: str, seed: int, network: Autoencoder) -> dict[str, Any]:
+    """What model.json holds: enough to rebuild the network without ``params.yaml``."""
+    return {
+        "format": FORMAT,
+        "name": name,
+        "seed": seed,
+        "family": spec.family,
+        "widths": list(spec.widths),
+        "decoder_widths": None if spec.decoder_widths is None else list(spec.decoder_widths),
+        "latent": network.latent_size,
+        "image_size": IMAGE_SIZE,
+        "parameters": count_parameters(network),
+    }
+
+
+def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Autoencoder:
+    """The trained network, in eval mode on the CPU, from model.json's content and its weights.
+
+    Raises:
+        ClarityError: the description is of another format or does not fit the weights.
+    """
+    name = description.get("name", "?")
+    if description.get("format") != FORMAT or description.get("image_size") != IMAGE_SIZE:
+        raise ClarityError(
+            f"model {name}: format {description.get('format')} for "
+            f"{description.get('image_size')} pixels, not {FORMAT} for {IMAGE_SIZE}; train it again"
+        )
+    family = description["family"]
+    decoder_widths = description["decoder_widths"]
+    spec = Model(
+        family=family,
+        widths=tuple(description["widths"]),
+        decoder_widths=None if decoder_widths is None else tuple(decoder_widths),
+        latent=None if family == "conv" else description["latent"],
+    )
+    network = build(spec, name)
+    try:
+        network.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:200]
+        raise ClarityError(f"model {name}: weights do not fit {DESCRIPTION}: {first}") from None
+    return network.eval()
+
+
+def load(directory: Path) -> Autoencoder:
+    """The trained network in ``directory`` (``model.json``, ``weights.safetensors``), in eval mode.
+
+    Raises:
+        ClarityError: a file is missing or broken, or they do not fit each other.
+    """
+    path = directory / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        path = directory / WEIGHTS
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise ClarityError(f"{path}: no such file; train the model first (dvc repro)") from None
+    except (ValueError, SafetensorError) as error:
+        raise ClarityError(f"{path}: broken ({error}); restore it with dvc checkout") from None
+    return rebuild(description, weights)

@@ -1,0 +1,76 @@
+"""The convolutional autoencoder of the report, mended; and the halves that `ae` and `vae` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from clarity.layout import CHANNELS, IMAGE_SIZE
+from clarity.models.base import Autoencoder, start_tanh
+
+
+class Convolutional(Autoencoder):
+    """Convolutions that halve the image and transposed ones that double it again.
+
+    The bottleneck is the last feature map, after its ReLU as the report prints it: with four
+    widths, ``widths[-1]``×4×4 elements. It grows with the width.
+
+    Args:
+        widths: channels after each halving, from the image inwards.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.map = map_shape(widths)
+        self.latent_size = self.map.numel()
+        self.encoder = halvings(widths)
+        self.decoder = doublings(widths)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes (N×latent, at least 0) of images (N×3×64×64 in [-1, 1])."""
+        features: Tensor = self.encoder(x)
+        return features.flatten(1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images (N×3×64×64 in [-1, 1]) of codes (N×latent)."""
+        images: Tensor = self.decoder(z.unflatten(1, self.map))
+        return images
+
+    def start_from(self, mean: Tensor) -> None:
+        """The last bias at the mean colour: a convolution has one bias for a whole channel."""
+        start_colour(self.decoder, mean)
+
+
+def map_shape(widths: Sequence[int]) -> torch.Size:
+    """Channels, height and width of the last feature map."""
+    side = IMAGE_SIZE >> len(widths)
+    return torch.Size((widths[-1], side, side))
+
+
+def halvings(widths: Sequence[int]) -> nn.Sequential:
+    """3×64×64 to the last feature map: 4×4 convolutions, stride 2, padding 1, a ReLU after each."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise((CHANNELS, *widths)):
+        layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def doublings(widths: Sequence[int]) -> nn.Sequential:
+    """The mirror image of `halvings`: ReLU between, Tanh at the end.
+
+    The report prints its first layer as ``Conv2d``, with which a 64-pixel image comes out at 16.
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise((*reversed(widths), CHANNELS)):
+        layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers[:-1], nn.Tanh())
+
+
+def start_colour(decoder: nn.Module, mean: Tensor) -> None:
+    """Set the last convolution's bias in ``decoder`` to the mean colour of ``mean``."""
+    last = [layer for layer in decoder.modules() if isinstance(layer, nn.ConvTranspose2d)][-1]
+    assert last.bias is not None
+    start_tanh(last.bias, mean.mean(dim=(1, 2)))

@@ -1,0 +1,67 @@
+"""Fully connected autoencoders: the report's three models, and any other list of widths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from clarity.layout import CHANNELS, IMAGE_SIZE
+from clarity.models.base import PIXELS, Autoencoder, start_tanh
+
+
+class FullyConnected(Autoencoder):
+    """Linear layers with ReLU between them, nothing on the bottleneck, Tanh at the end.
+
+    Args:
+        widths: units of the encoder's hidden layers, from the image inwards.
+        latent: elements of the bottleneck.
+        decoder_widths: units of the decoder's hidden layers, from the bottleneck outwards; the
+            encoder's in reverse if not given.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], latent: int, decoder_widths: Sequence[int] | None = None
+    ) -> None:
+        super().__init__()
+        outwards = tuple(reversed(widths)) if decoder_widths is None else tuple(decoder_widths)
+        self.latent_size = latent
+        self.encoder = stack(PIXELS, *widths, latent)
+        self.decoder = stack(latent, *outwards, PIXELS).append(nn.Tanh())
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes (N×latent) of images (N×3×64×64 in [-1, 1])."""
+        codes: Tensor = self.encoder(x.flatten(1))
+        return codes
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images (N×3×64×64 in [-1, 1]) of codes (N×latent)."""
+        pixels: Tensor = self.decoder(z)
+        return pixels.unflatten(1, (CHANNELS, IMAGE_SIZE, IMAGE_SIZE))
+
+    def start_from(self, mean: Tensor) -> None:
+        """Every pixel's bias at the mean face, so that training starts at what all faces share."""
+        last = self.decoder[-2]
+        assert isinstance(last, nn.Linear)
+        start_tanh(last.bias, mean.flatten())
+
+
+def stack(*sizes: int) -> nn.Sequential:
+    """Linear layers of the given sizes with ReLU between them.
+
+    Kaiming's normal initialisation before a ReLU (He et al. 2015), which keeps the variance through
+    a dozen layers where torch's default loses most of it; variance one over the inputs for the last
+    layer; biases zero.
+    """
+    layers: list[nn.Module] = []
+    pairs = list(pairwise(sizes))
+    for number, (inputs, outputs) in enumerate(pairs):
+        layer = nn.Linear(inputs, outputs)
+        last = number == len(pairs) - 1
+        nonlinearity = "linear" if last else "relu"
+        torch.nn.init.kaiming_normal_(layer.weight, nonlinearity=nonlinearity)
+        torch.nn.init.zeros_(layer.bias)
+        layers += [layer] if last else [layer, nn.ReLU()]
+    return nn.Sequential(*layers)

@@ -1,0 +1,159 @@
+"""A trained model with its scorer and threshold: images in, anomaly scores out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clarity.errors import ClarityError
+from clarity.files import read_json
+from clarity.layout import CHANNELS, IMAGE_SIZE, Training
+
+if TYPE_CHECKING:
+    from clarity.evaluate.scorer import Inspection, Scorer
+    from clarity.models.base import Autoencoder
+    from clarity.score.pictures import Images
+
+#: Images in one forward pass; what a caller hands over is cut into batches of this size.
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Files:
+    """The four files a detector is made of: a training's and its evaluation's."""
+
+    weights: Path
+    description: Path
+    details: Path
+    scorer: Path
+
+    @classmethod
+    def of_training(cls, training: Training) -> Files:
+        """The files of a training in the workspace."""
+        scorer = training.evaluation / "scorer.safetensors"
+        return cls(training.weights, training.description, training.details, scorer)
+
+    @classmethod
+    def of_artifacts(cls, artifacts: dict[str, str]) -> Files:
+        """The files of a logged model: MLflow's mapping of artifact name to path."""
+        return cls(*(Path(artifacts[name]) for name in cls.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the detector says of N images."""
+
+    #: N float64; higher is more anomalous.
+    score: NDArray[np.float64]
+    #: Scores above it are called anomalous; set on validation normals.
+    threshold: float
+    #: N×64×64×3 uint8, where asked for.
+    reconstruction: Images | None = None
+    #: Of each image, N float64: ``mse``, ``lsd``, … on [0, 1]; where asked for.
+    metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def anomaly(self) -> NDArray[np.bool_]:
+        """N booleans."""
+        return self.score > self.threshold
+
+
+class Detector:
+    """The network, the scorer that was best on `val`, and that score's threshold.
+
+    Thread-safe: scoring changes no state. Everything asked for comes from one forward pass.
+    """
+
+    def __init__(self, model: Autoencoder, scorer: Scorer, details: dict[str, Any]) -> None:
+        self.model = model.eval()
+        self.scorer = scorer
+        self.details = details
+        self.score_name = str(details["best_score"])
+        entry = details["threshold"][self.score_name]
+        self.threshold = float(entry["value"])
+        #: Share of normals above the threshold that it was set for.
+        self.stated_rate = float(entry["false_alarm_rate"])
+        self.device = next((p.device for p in model.parameters()), None)
+
+    @classmethod
+    def load(cls, files: Files, device: str = "cpu") -> Detector:
+        """Rebuild from files; :class:`ClarityError` names the one that is missing or broken."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from clarity.evaluate.scorer import load_scorer
+        from clarity.models.build import rebuild
+
+        for path in (files.weights, files.description, files.details, files.scorer):
+            if not path.is_file():
+                raise ClarityError(f"{path}: missing; `dvc checkout` or `dvc repro` brings it back")
+        try:
+            model = rebuild(read_json(files.description), load_file(files.weights)).to(device)
+            return cls(model, load_scorer(files.scorer), read_json(files.details))
+        except ClarityError:
+            raise
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            first = (str(error).splitlines() or [""])[0]
+            raise ClarityError(
+                f"{files.weights.parent}: cannot be loaded: {type(error).__name__}: {first}"
+            ) from error
+
+    def judge(
+        self, images: Images, *, reconstruct: bool = False, metrics: bool = False
+    ) -> Verdict:
+        """Score N×64×64×3 uint8 images; N may be any number, memory is that of one batch.
+
+        Args:
+            images: checked for shape and type.
+            reconstruct: add the reconstructions.
+            metrics: add every reconstruction metric of each image.
+        """
+        check_images(images)
+        scores: list[NDArray[np.float64]] = []
+        pictures: list[Images] = []
+        measured: list[dict[str, NDArray[np.float64]]] = []
+        for start in range(0, len(images), BATCH):
+            seen = self.inspect(images[start : start + BATCH])
+            scores.append(seen.scores[self.score_name].double().cpu().numpy())
+            if reconstruct:
+                pictures.append(as_images(seen))
+            if metrics:
+                measured.append({k: v.double().cpu().numpy() for k, v in seen.metrics.items()})
+        empty = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, CHANNELS), np.uint8)
+        return Verdict(
+            np.concatenate([np.empty(0), *scores]),
+            self.threshold,
+            np.concatenate([empty, *pictures]) if reconstruct else None,
+            {k: np.concatenate([m[k] for m in measured]) for k in measured[0]} if measured else {},
+        )
+
+    def inspect(self, batch: Images) -> Inspection:
+        """One forward pass over one batch, N×64×64×3 uint8."""
+        import torch
+
+        with torch.inference_mode():
+            tensor = torch.from_numpy(np.array(batch))
+            return self.scorer.inspect(self.model, tensor.to(self.device))
+
+
+def as_images(seen: Inspection) -> Images:
+    """The reconstructions of an inspected batch, N×64×64×3 uint8, rounded."""
+    import torch
+
+    stored = (seen.reconstruction.clamp(0, 1) * 255).round().to(torch.uint8)
+    array: Images = stored.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return array
+
+
+def check_images(images: NDArray[Any]) -> None:
+    """Refuse what is not N×64×64×3 uint8."""
+    shape = "×".join(map(str, images.shape)) or "a single number"
+    expected = f"N×{IMAGE_SIZE}×{IMAGE_SIZE}×{CHANNELS}"
+    if images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, CHANNELS):
+        raise ClarityError(f"images: expected {expected}, found {shape}")
+    if images.dtype != np.uint8:
+        raise ClarityError(f"images: expected {expected} of uint8 in 0…255, found {images.dtype}")

@@ -1,0 +1,57 @@
+"""The scoring model as MLflow loads it: models from code, no pickle.
+
+Log it with ``mlflow.pyfunc.log_model(python_model=<this file>, artifacts={"weights", "description",
+"details", "scorer"}, code_paths=[<src/clarity>])``; ``clarity.score.signature`` has the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from clarity.score.detector import Detector, Files
+from clarity.score.pictures import encode_png, error_map
+from clarity.score.requests import read_images
+
+
+class ScoringModel(PythonModel):
+    """Images in; for each its anomaly score, the threshold and whether it lies above it."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Rebuild network, scorer and threshold from the version's own artifacts."""
+        self.detector = Detector.load(Files.of_artifacts(context.artifacts))
+
+    # No type hints on the data: MLflow would take them for the signature and refuse arrays.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Score images.
+
+        Args:
+            context: unused.
+            model_input: N×64×64×3 uint8, or a data frame with base64 pictures in ``image``.
+            params: ``return_reconstruction``, ``return_error_map``: add base64 PNGs.
+
+        Returns:
+            Data frame with a row an image: ``score``, ``threshold``, ``anomaly``, and on request
+            ``reconstruction``, ``error_map``.
+        """
+        wanted: dict[str, Any] = params or {}
+        pictures = bool(wanted.get("return_reconstruction"))
+        maps = bool(wanted.get("return_error_map"))
+        images = read_images(model_input)
+        verdict = self.detector.judge(images, reconstruct=pictures or maps)
+        answer = pd.DataFrame(
+            {"score": verdict.score, "threshold": verdict.threshold, "anomaly": verdict.anomaly}
+        )
+        if verdict.reconstruction is not None:
+            if pictures:
+                answer["reconstruction"] = [encode_png(p) for p in verdict.reconstruction]
+            if maps:
+                pairs = zip(images, verdict.reconstruction, strict=True)
+                answer["error_map"] = [encode_png(error_map(a, b)) for a, b in pairs]
+        return answer
+
+
+mlflow.models.set_model(ScoringModel())

@@ -1,0 +1,34 @@
+"""What tests share: a tiny project that has run once, built once for all worker processes."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from project import Project, make_project
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A tiny project after `dvc repro`, committed. Read it; change only copies (`project`)."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if base.name.startswith("popen-") else base
+    path = shared / "finished" / "project"
+    done = shared / "finished" / "done"
+    with FileLock(str(shared / "finished.lock")):
+        if not done.exists():
+            project = make_project(path)
+            project.repro()
+            project.commit("The first results")
+            done.touch()
+    return Project(path)
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project that a test may change."""
+    return finished.copy(tmp_path / f"project-{next(_numbers)}")
