@@ -89,9 +89,7 @@ def compare(a: Measured, b: Measured, split: GateSplit) -> tuple[Measured, Measu
 
     Alternately, image by image, so that whatever else the machine does slows both alike.
     """
-    first, second = (
-        float(np.median(times)) for times in _seconds([a.detector, b.detector], split)
-    )
+    first, second = (float(np.median(times)) for times in _seconds([a.detector, b.detector], split))
     return (
         replace(a, candidate=replace(a.candidate, latency=first)),
         replace(b, candidate=replace(b.candidate, latency=second)),

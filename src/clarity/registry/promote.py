@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from clarity.errors import ClarityError
 from clarity.files import read_json
 from clarity.layout import Training
 from clarity.params import Gate, Params, load_params
-from clarity.registry.gate import Ruling, broken_guards, figures, rule
+from clarity.registry.gate import Ruling, figures, rule
 from clarity.registry.history import CHALLENGER, CHAMPION, Entry, History, entry
 from clarity.registry.measure import GateSplit, Measured, compare, measure
 from clarity.registry.moves import Move, carry_out, settle
@@ -112,7 +113,10 @@ def _first(
         f"first champion: {challenger.label} scored the gate split, {gate.metric} "
         f"{measured.candidate.figure:.4f}; there was nobody to compare it with"
     )
-    numbers = {"metric": gate.metric, "challenger": figures(measured.candidate)}
+    numbers: dict[str, Any] = {
+        "metric": gate.metric,
+        "challenger": figures(measured.candidate),
+    }
     _crown(registry, history, None, challenger, why, numbers, say)
 
 
@@ -126,17 +130,18 @@ def _contest(
     say: Say,
 ) -> None:
     standing = history.champions[-1]
+    numbers: dict[str, Any] = {"metric": gate.metric}
     opponent, passed_over = _opponent(registry, history, versions, split, gate)
     if opponent is None:
         # Nobody who ever was champion can be loaded: as if there had been none.
         measured = measure(registry, challenger, split, gate)
         why = f"{passed_over}; no earlier champion loads either; {challenger.label} takes the post"
-        numbers = {"metric": gate.metric, "challenger": figures(measured.candidate)}
+        numbers["challenger"] = figures(measured.candidate)
         _crown(registry, history, standing, challenger, why, numbers, say)
         return
     if opponent.version.number == challenger.number:
         why = f"{passed_over}; {challenger.label}, champion before, takes the post again"
-        numbers = {"metric": gate.metric, "challenger": figures(opponent.candidate)}
+        numbers["challenger"] = figures(opponent.candidate)
         _crown(registry, history, standing, challenger, why, numbers, say)
         return
     mine, theirs = compare(measure(registry, challenger, split, gate), opponent, split)
@@ -224,7 +229,7 @@ def _crown(
     before: int | None,
     challenger: Version,
     why: str,
-    numbers: dict[str, object],
+    numbers: dict[str, Any],
     say: Say,
 ) -> None:
     moves = [Move(CHAMPION, challenger.number)]
@@ -299,6 +304,3 @@ def load_files(files: Files) -> None:
     from clarity.score.detector import Detector
 
     Detector.load(files)
-
-
-__all__ = ["best_challenger", "broken_guards", "rollback", "run", "val_figure"]

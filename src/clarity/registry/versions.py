@@ -59,7 +59,7 @@ class Registry:
 
     def versions(self) -> dict[int, Version]:
         """All versions by number, ascending."""
-        found = []
+        found: list[Version] = []
         token = None
         while True:
             page = self.client.search_model_versions(

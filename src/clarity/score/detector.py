@@ -102,9 +102,7 @@ class Detector:
                 f"{files.weights.parent}: cannot be loaded: {type(error).__name__}: {first}"
             ) from error
 
-    def judge(
-        self, images: Images, *, reconstruct: bool = False, metrics: bool = False
-    ) -> Verdict:
+    def judge(self, images: Images, *, reconstruct: bool = False, metrics: bool = False) -> Verdict:
         """Score N×64×64×3 uint8 images; N may be any number, memory is that of one batch.
 
         Args:
