@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from clarity.compare.results import POPULATIONS, ModelResults, Results
 from clarity.compare.style import COLOURS, MARKS, SETTINGS, dash, png
@@ -156,6 +156,7 @@ def _curves(results: Results) -> Figure:
             _band(axes, model, "val_mse", COLOURS[family], line, 1.8, model.name)
             _band(axes, model, "train_mse", COLOURS[family], line, 0.8, None)
         axes.set(yscale="log", xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(f"{family}: validation MSE (thick), training MSE (thin)")
         axes.legend(fontsize=8.5, handlelength=3.2)
         _plain(axes.yaxis)

@@ -9,7 +9,7 @@ from clarity.params import Compare
 
 def counts(results: Results) -> dict[str, tuple[int, int]]:
     """Normal images and people (or groups) in train and in test."""
-    out = {}
+    out: dict[str, tuple[int, int]] = {}
     for split in POPULATIONS:
         groups = results.groups(split)
         out[split] = (len(groups), len(set(groups)))

@@ -64,6 +64,8 @@ def page(
     )
     environment.filters["thousands"] = lambda value: f"{value:,}"
     environment.filters["percent"] = verdicts.percent
+    environment.filters["short"] = _short
+    environment.filters["figures"] = verdicts.figures
     environment.globals.update(
         cell=_cell, span=verdicts.span, per_doubling=_per_doubling,
     )  # fmt: skip
@@ -116,7 +118,7 @@ def _claim(claim: Claim, results: Results) -> dict[str, Any]:
             for p in populations
         ],
         "notes": sorted(
-            {f"{c.family}: {c.confounded}." for c in claim.comparisons if c.confounded}
+            {f"{c.family} is {c.confounded}." for c in claim.comparisons if c.confounded}
         ),
     }
 
@@ -159,6 +161,14 @@ def _png(data: bytes, text: str, caption: str = "") -> Picture:
     width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
     uri = "data:image/png;base64," + base64.b64encode(data).decode()
     return Picture(uri, text, caption, width, height)
+
+
+def _short(value: int) -> str:
+    """12,749,091 as ``12.75 M``; the full number is in table.csv."""
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:.4g} {letter}"
+    return str(value)
 
 
 def _cell(row: Row, name: str, metric: str) -> Markup:

@@ -55,7 +55,7 @@ class ModelResults:
     flops: int
     weight_bytes: int
     trainings: tuple[Training, ...]
-    metrics: Mapping[str, Mapping[str, Floats]]
+    metrics: Mapping[Population, Mapping[str, Floats]]
     scores: Mapping[str, Floats]
     best_score: str
     val_auroc: float
@@ -67,7 +67,7 @@ class ModelResults:
         """PCA has no seed: its trainings are one."""
         return self.family == "pca"
 
-    def mean(self, split: str, metric: str) -> float:
+    def mean(self, split: Population, metric: str) -> float:
         """Mean over seeds and images."""
         return float(self.metrics[split][metric].mean())
 
@@ -172,7 +172,7 @@ def _model(name: str, seeds: Sequence[int], keys: pd.DataFrame) -> ModelResults:
     trainings = tuple(Training(name, seed) for seed in seeds)
     details = tuple(_details(training) for training in trainings)
     frames = [_per_image(training, keys) for training in trainings]
-    scores = sorted(c for c in frames[0] if c.startswith("score_"))
+    scores = sorted(str(c) for c in frames[0] if str(c).startswith("score_"))
     if not scores:
         raise ClarityError(f"{trainings[0].per_image}: no column score_*; run `dvc repro evaluate`")
     normal = (keys["label"] == 0).to_numpy()

@@ -14,7 +14,7 @@ MARKS = {"fcn": "o", "conv": "s", "ae": "^", "vae": "D", "pca": "X"}
 #: Lines of a family's sizes, from the smallest to the largest.
 DASHES: tuple[Any, ...] = ((0, (1, 1.5)), (0, (5, 2)), "-", (0, (5, 1.5, 1, 1.5)))
 
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 10.5,

@@ -28,6 +28,11 @@ def signed(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
+def figures(value: float) -> str:
+    """Three significant digits, trailing zeros kept: ``15.0``, ``0.313``."""
+    return f"{value:#.3g}".rstrip(".")
+
+
 def span(interval: Interval, *, in_percent: bool = True, digits: int = 3) -> str:
     """``95 %: 1.2 to 3.4 %``; says so where the data give no limits."""
     level = f"{100 * interval.confidence:g} %"
@@ -50,7 +55,7 @@ def status(comparison: Comparison) -> str:
 def sentence(claim: Claim, comparison: Comparison, results: Results) -> str:
     """One comparison in a sentence: the two means, the reduction, its interval, what follows."""
     c = comparison
-    a, b = (f"{value:.3g}" for value in c.means)
+    a, b = (figures(value) for value in c.means)
     unit = f" {claim.unit}" if claim.unit else ""
     amount = abs(c.reduction.estimate)
     lower = "lower" if c.reduction.estimate >= 0 else "higher"
@@ -166,7 +171,7 @@ def finding_sentence(finding: Finding) -> str:
 def _what_follows(finding: Finding) -> str:
     f = finding
     one = f.effect.scope == "this training only"
-    start = "In this training " if one else ""
+    start = "In this training " if one else "So "
     if one:
         reading = f.reading
     elif f.judged.outcome == "confirmed":
@@ -179,9 +184,8 @@ def _what_follows(finding: Finding) -> str:
     text = {
         "better": f"{start}{f.subject.name} {what}",
         "worse": f"{start}{f.reference.name} {what}",
-        "open": f"{start or ''}no difference is shown",
+        "open": f"{start}no difference is shown",
     }[reading]
-    text = text[:1].upper() + text[1:]
     notes = []
     if f.confounded:
         notes.append(f.confounded)
