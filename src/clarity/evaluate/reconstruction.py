@@ -1,0 +1,78 @@
+"""How far a reconstruction lies from its original, image by image.
+
+All functions take N×3×H×W tensors on [0, 1] and return N values in float64, so that means over
+100,000 images do not depend on the batch size's rounding.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from clarity.evaluate.spectrum import spectral_difference
+
+#: MSE below this counts as this in PSNR, which so ends at 100 dB instead of infinity.
+PSNR_FLOOR = 1e-10
+#: Wang et al. 2004: an 11×11 Gaussian window of σ = 1.5, K1 = 0.01, K2 = 0.03.
+SSIM_WINDOW, SSIM_SIGMA, SSIM_C1, SSIM_C2 = 11, 1.5, 0.01**2, 0.03**2
+#: Columns of `image_metrics` that every family has.
+METRICS = ("mse", "mae", "psnr", "ssim", "lsd")
+
+
+def squared_error(reconstruction: Tensor, original: Tensor) -> Tensor:
+    """Error map: squared error averaged over channels, N×H×W on [0, 1], float32."""
+    return (reconstruction - original).square().mean(1)
+
+
+@cache
+def _gaussian(size: int) -> Tensor:
+    """size×(size-10) matrix that slides the SSIM window over the places where it fits."""
+    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+    weights = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
+    weights /= weights.sum()
+    places = size - SSIM_WINDOW + 1
+    matrix = torch.zeros(size, places, dtype=torch.float64)
+    for place in range(places):
+        matrix[place : place + SSIM_WINDOW, place] = weights
+    return matrix
+
+
+def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:
+    """Structural similarity (Wang et al. 2004) on [-1, 1], mean over channels; 1 is identical.
+
+    The Gaussian window is separable, so sliding it is two matrix products: thirty times faster on
+    a CPU than the two-dimensional convolution in torchmetrics, whose values it gives (a test holds
+    them together).
+    """
+    height, width = original.shape[-2:]
+    down = _gaussian(height).to(original.device, torch.float32).T
+    across = _gaussian(width).to(original.device, torch.float32)
+
+    def blur(values: Tensor) -> Tensor:
+        return down @ values @ across
+
+    x, y = reconstruction, original
+    mean_x, mean_y = blur(x), blur(y)
+    variance_x = (blur(x * x) - mean_x * mean_x).clamp_min(0)
+    variance_y = (blur(y * y) - mean_y * mean_y).clamp_min(0)
+    covariance = blur(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
+    structure = (2 * covariance + SSIM_C2) / (variance_x + variance_y + SSIM_C2)
+    return (luminance * structure).double().mean((1, 2, 3))
+
+
+def image_metrics(reconstruction: Tensor, original: Tensor) -> dict[str, Tensor]:
+    """`METRICS` and ``hf_bias``, the signed mean of the spectral difference in dB (blur < 0)."""
+    difference = (reconstruction - original).double()
+    mse = difference.square().mean((1, 2, 3))
+    spectrum = spectral_difference(reconstruction, original)
+    return {
+        "mse": mse,
+        "mae": difference.abs().mean((1, 2, 3)),
+        "psnr": -10 * torch.log10(mse.clamp_min(PSNR_FLOOR)),
+        "ssim": ssim(reconstruction, original),
+        "lsd": spectrum.square().mean(1).sqrt(),
+        "hf_bias": spectrum.mean(1),
+    }

@@ -1,0 +1,250 @@
+"""Anomaly scores of one trained model, fitted once at evaluation and reused where it is served.
+
+Scores, higher is more anomalous (docs/metrics/anomaly-scores.md has equations and sources):
+
+``mse``         reconstruction error
+``ssim``        1 - SSIM
+``lsd``         log-spectral distance, dB
+``normalised``  squared error over the error's usual size at that pixel, mean over pixels
+``latent``      Mahalanobis distance of the latent from the training latents
+``combined``    ``normalised`` and ``latent`` in one, as in Denouden et al. 2018
+``elbo``        negative ELBO in nats (VAE only)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from clarity.errors import ClarityError
+from clarity.evaluate.forward import Passed, through
+from clarity.evaluate.reconstruction import image_metrics, squared_error
+from clarity.files import atomic_path
+
+if TYPE_CHECKING:
+    from clarity.models import Autoencoder
+
+FORMAT = 1
+#: Principal components of the latent in which the covariance is estimated in full.
+COMPONENTS = 128
+#: Smoothing (σ, in pixels) of the map of usual errors: few validation faces make it noisy.
+SMOOTHING = 2.0
+#: Floor of the map, as a share of its mean: a pixel that is never wrong must not decide alone.
+ERROR_FLOOR = 0.05
+#: Distances below this count as this before the logarithm in ``combined``.
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What one forward pass says of a batch.
+
+    Attributes:
+        reconstruction: N×3×64×64 on [0, 1].
+        error_map: N×64×64, squared error averaged over channels, on [0, 1].
+        latent: N×D.
+        metrics: `reconstruction.image_metrics`, N values each, float64.
+        scores: N values each, float64, higher is more anomalous; keys without ``score_``.
+    """
+
+    reconstruction: Tensor
+    error_map: Tensor
+    latent: Tensor
+    metrics: dict[str, Tensor]
+    scores: dict[str, Tensor]
+    recon_nats: Tensor | None
+    kl_nats: Tensor | None
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Everything the scores need beside the network. Lives on the CPU; follows a batch's device.
+
+    Attributes:
+        usual_error: 64×64, mean squared error of validation normals by pixel, smoothed, floored.
+        latent_mean: D.
+        latent_basis: K×D, orthonormal rows: principal components of the training latents.
+        latent_precision: K×K, inverse of the shrunk covariance in that basis.
+        latent_residual: variance by element outside the basis; 0 where the basis is complete.
+        centre, spread: mean and standard deviation over validation normals of the logarithms of
+            ``normalised`` and ``latent``, which put both on one scale in ``combined``.
+        thresholds: by score; an image is anomalous when its score is above.
+        best: the score with the highest AUROC on ``val``; None until that is known.
+    """
+
+    usual_error: Tensor
+    latent_mean: Tensor
+    latent_basis: Tensor
+    latent_precision: Tensor
+    latent_residual: float
+    centre: Mapping[str, float]
+    spread: Mapping[str, float]
+    thresholds: Mapping[str, float]
+    best: str | None = None
+
+    def inspect(self, model: Autoencoder, batch: Tensor) -> Inspection:
+        """Reconstruction, error map, metrics and all scores from a single forward pass.
+
+        Args:
+            batch: uint8, N×64×64×3, on the model's device.
+        """
+        passed = through(model, batch)
+        errors = squared_error(passed.reconstruction, passed.original)
+        metrics = image_metrics(passed.reconstruction, passed.original)
+        scores = {"mse": metrics["mse"], "ssim": 1 - metrics["ssim"], "lsd": metrics["lsd"]}
+        scores["normalised"] = self.normalised(errors)
+        scores["latent"] = self.mahalanobis(passed.latent)
+        scores["combined"] = sum(
+            (
+                (scores[part].clamp_min(TINY).log() - self.centre[part]) / self.spread[part]
+                for part in ("normalised", "latent")
+            ),
+            start=torch.zeros_like(scores["mse"]),
+        )
+        if passed.recon_nats is not None and passed.kl_nats is not None:
+            scores["elbo"] = passed.recon_nats + passed.kl_nats
+        return Inspection(
+            reconstruction=passed.reconstruction,
+            error_map=errors,
+            latent=passed.latent,
+            metrics=metrics,
+            scores=scores,
+            recon_nats=passed.recon_nats,
+            kl_nats=passed.kl_nats,
+        )
+
+    def scores(self, model: Autoencoder, batch: Tensor) -> dict[str, Tensor]:
+        """N values (float64) for each score, higher is more anomalous; see `inspect`."""
+        return self.inspect(model, batch).scores
+
+    def error_map(self, model: Autoencoder, batch: Tensor) -> Tensor:
+        """Squared error averaged over channels: N×64×64 on [0, 1]; see `inspect`."""
+        passed = through(model, batch)
+        return squared_error(passed.reconstruction, passed.original)
+
+    def normalised(self, errors: Tensor) -> Tensor:
+        """Mean over pixels of squared error over its usual size; about 1 for a normal image."""
+        usual = self.usual_error.to(errors.device)
+        return (errors.double() / usual).mean((1, 2))
+
+    def mahalanobis(self, latent: Tensor) -> Tensor:
+        """Distance of N×D latents from the training latents, N, float64.
+
+        Inside the basis by the shrunk covariance; what lies outside it by one variance for every
+        direction, as in probabilistic PCA (Tipping & Bishop 1999).
+        """
+        device = latent.device
+        centred = latent.double() - self.latent_mean.to(device)
+        inside = centred @ self.latent_basis.to(device).T
+        squared = ((inside @ self.latent_precision.to(device)) * inside).sum(1)
+        if self.latent_residual > 0:
+            outside = centred.square().sum(1) - inside.square().sum(1)
+            squared = squared + outside.clamp_min(0) / self.latent_residual
+        return squared.clamp_min(0).sqrt()
+
+    def save(self, path: Path) -> None:
+        """Write as safetensors, the plain numbers as JSON in its metadata; same bytes each time."""
+        numbers = {
+            "format": FORMAT,
+            "latent_residual": self.latent_residual,
+            "centre": dict(self.centre),
+            "spread": dict(self.spread),
+            "thresholds": dict(self.thresholds),
+            "best": self.best,
+        }
+        tensors = {
+            name: getattr(self, name).contiguous()
+            for name in ("usual_error", "latent_mean", "latent_basis", "latent_precision")
+        }
+        with atomic_path(path) as temporary:
+            # One key only: the format's writer keeps no order among several.
+            metadata = {"scorer": json.dumps(numbers, sort_keys=True, allow_nan=False)}
+            save_file(tensors, temporary, metadata=metadata)
+
+
+def load_scorer(path: Path) -> Scorer:
+    """Read what `Scorer.save` wrote.
+
+    Raises:
+        ClarityError: no such file, or not a scorer of this format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            numbers: dict[str, Any] = json.loads((file.metadata() or {}).get("scorer", "{}"))
+            if numbers.pop("format", None) != FORMAT:
+                raise ClarityError(f"{path}: no scorer of format {FORMAT}; evaluate the model again")
+            return Scorer(**{name: file.get_tensor(name) for name in file.keys()}, **numbers)  # noqa: SIM118
+    except FileNotFoundError:
+        raise ClarityError(f"{path}: no such file; evaluate the model first") from None
+    except (SafetensorError, TypeError, json.JSONDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ClarityError(f"{path}: unreadable ({reason}); evaluate the model again") from None
+
+
+def fit_scorer(latents: Tensor, normal_errors: Tensor, normal_latents: Tensor) -> Scorer:
+    """Fit what the scores need; thresholds and best score come later.
+
+    Args:
+        latents: M×D, latents of training normals.
+        normal_errors: V×64×64, squared error maps of validation normals.
+        normal_latents: V×D, latents of the same validation normals.
+    """
+    from dataclasses import replace
+
+    from scipy.ndimage import gaussian_filter
+    from sklearn.covariance import ledoit_wolf
+    from sklearn.decomposition import PCA
+
+    usual = normal_errors.double().mean(0)
+    smooth = torch.from_numpy(gaussian_filter(usual.cpu().numpy(), SMOOTHING, mode="nearest"))
+    floor = max(float(smooth.mean()) * ERROR_FLOOR, TINY)
+
+    sample = latents.double().cpu().numpy()
+    count, size = sample.shape
+    kept = max(1, min(COMPONENTS, size, count - 1))
+    solver = "randomized" if min(count, size) > 4 * kept else "full"
+    pca = PCA(kept, svd_solver=solver, random_state=0).fit(sample)
+    inside = pca.transform(sample)
+    covariance, _ = ledoit_wolf(inside, assume_centered=True)
+    # An element that never moves would have an infinite precision.
+    ridge = max(float(covariance.trace()) / kept * 1e-6, TINY)
+    covariance = torch.from_numpy(covariance) + ridge * torch.eye(kept, dtype=torch.float64)
+    total = float(sample.var(0, ddof=1).sum())
+    left = total - float(pca.explained_variance_.sum())
+    outside = min(size, count - 1) - kept
+    residual = max(left / outside, TINY) if outside > 0 else 0.0
+    if outside == 0 and size > kept:
+        # Fewer faces than elements: nothing was seen outside the basis, yet unseen faces go there.
+        residual = float(pca.explained_variance_[-1]) + ridge
+
+    scorer = Scorer(
+        usual_error=smooth.clamp_min(floor),
+        latent_mean=torch.from_numpy(pca.mean_),
+        latent_basis=torch.from_numpy(pca.components_.copy()),
+        latent_precision=torch.linalg.inv(covariance),
+        latent_residual=residual,
+        centre={},
+        spread={},
+        thresholds={},
+    )
+    parts = {
+        "normalised": scorer.normalised(normal_errors),
+        "latent": scorer.mahalanobis(normal_latents),
+    }
+    logs = {name: values.clamp_min(TINY).log() for name, values in parts.items()}
+    return replace(
+        scorer,
+        centre={name: float(values.mean()) for name, values in logs.items()},
+        spread={
+            name: max(float(values.std()) if len(values) > 1 else 1.0, 1e-6)
+            for name, values in logs.items()
+        },
+    )
