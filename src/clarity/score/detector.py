@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from clarity.files import read_json
 from clarity.layout import CHANNELS, IMAGE_SIZE, Training
 
 if TYPE_CHECKING:
+    from clarity.evaluate.scorer import Inspection, Scorer
+    from clarity.models.base import Autoencoder
     from clarity.score.pictures import Images
 
 #: Images in one forward pass; what a caller hands over is cut into batches of this size.
@@ -30,10 +32,11 @@ class Files:
     scorer: Path
 
     @classmethod
-    def of_training(cls, training: Training) -> Files:
-        """The files of a training in the workspace."""
+    def of_training(cls, training: Training, root: Path = Path()) -> Files:
+        """The files of a training in the workspace, or in another checkout of the project."""
         scorer = training.evaluation / "scorer.safetensors"
-        return cls(training.weights, training.description, training.details, scorer)
+        paths = (training.weights, training.description, training.details, scorer)
+        return cls(*(root / path for path in paths))
 
     @classmethod
     def of_artifacts(cls, artifacts: dict[str, str]) -> Files:
@@ -51,6 +54,8 @@ class Verdict:
     threshold: float
     #: N×64×64×3 uint8, where asked for.
     reconstruction: Images | None = None
+    #: Of each image, N float64: ``mse``, ``lsd``, … on [0, 1]; where asked for.
+    metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def anomaly(self) -> NDArray[np.bool_]:
@@ -61,75 +66,93 @@ class Verdict:
 class Detector:
     """The network, the scorer that was best on `val`, and that score's threshold.
 
-    Thread-safe: scoring changes no state. One forward pass an image batch, also where the
-    reconstruction is asked for.
+    Thread-safe: scoring changes no state. Everything asked for comes from one forward pass.
     """
 
-    def __init__(self, model: Any, scorer: Any, details: dict[str, Any]) -> None:
+    def __init__(self, model: Autoencoder, scorer: Scorer, details: dict[str, Any]) -> None:
         self.model = model.eval()
         self.scorer = scorer
-        self.name: str = details["best_score"]
-        self.threshold = float(details["threshold"][self.name]["value"])
         self.details = details
+        self.score_name = str(details["best_score"])
+        entry = details["threshold"][self.score_name]
+        self.threshold = float(entry["value"])
+        #: Share of normals above the threshold that it was set for.
+        self.stated_rate = float(entry["false_alarm_rate"])
+        self.device = next((p.device for p in model.parameters()), None)
 
     @classmethod
     def load(cls, files: Files, device: str = "cpu") -> Detector:
         """Rebuild from files; :class:`ClarityError` names the one that is missing or broken."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
         from clarity.evaluate.scorer import load_scorer
-        from clarity.models import load
+        from clarity.models.build import rebuild
 
         for path in (files.weights, files.description, files.details, files.scorer):
             if not path.is_file():
                 raise ClarityError(f"{path}: missing; `dvc checkout` or `dvc repro` brings it back")
         try:
-            model = load(files.description, files.weights).to(device)
+            model = rebuild(read_json(files.description), load_file(files.weights)).to(device)
             return cls(model, load_scorer(files.scorer), read_json(files.details))
         except ClarityError:
             raise
-        except Exception as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ClarityError(f"{files.weights}: cannot be loaded: {first}") from error
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            first = (str(error).splitlines() or [""])[0]
+            raise ClarityError(
+                f"{files.weights.parent}: cannot be loaded: {type(error).__name__}: {first}"
+            ) from error
 
-    def judge(self, images: Images, *, reconstruct: bool = False) -> Verdict:
-        """Score N×64×64×3 uint8 images; N may be any number, memory is that of one batch."""
+    def judge(self, images: Images, *, reconstruct: bool = False, metrics: bool = False) -> Verdict:
+        """Score N×64×64×3 uint8 images; N may be any number, memory is that of one batch.
+
+        Args:
+            images: checked for shape and type.
+            reconstruct: add the reconstructions.
+            metrics: add every reconstruction metric of each image.
+        """
         check_images(images)
         scores: list[NDArray[np.float64]] = []
-        reconstructions: list[Images] = []
+        pictures: list[Images] = []
+        measured: list[dict[str, NDArray[np.float64]]] = []
         for start in range(0, len(images), BATCH):
-            batch = np.ascontiguousarray(images[start : start + BATCH])
-            values, pictures = self._batch(batch, reconstruct)
-            scores.append(values)
-            if pictures is not None:
-                reconstructions.append(pictures)
+            seen = self.inspect(images[start : start + BATCH])
+            scores.append(seen.scores[self.score_name].double().cpu().numpy())
+            if reconstruct:
+                pictures.append(as_images(seen))
+            if metrics:
+                measured.append({k: v.double().cpu().numpy() for k, v in seen.metrics.items()})
         empty = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, CHANNELS), np.uint8)
         return Verdict(
-            np.concatenate(scores) if scores else np.empty(0),
+            np.concatenate([np.empty(0), *scores]),
             self.threshold,
-            np.concatenate([empty, *reconstructions]) if reconstruct else None,
+            np.concatenate([empty, *pictures]) if reconstruct else None,
+            {k: np.concatenate([m[k] for m in measured]) for k in measured[0]} if measured else {},
         )
 
-    def _batch(self, batch: Images, reconstruct: bool) -> tuple[NDArray[np.float64], Images | None]:
+    def inspect(self, batch: Images) -> Inspection:
+        """One forward pass over one batch, N×64×64×3 uint8."""
         import torch
 
-        from clarity.models import from_uint8, to_unit
-
         with torch.inference_mode():
-            device = next(self.model.parameters()).device
-            tensor = from_uint8(torch.from_numpy(batch)).to(device)
-            values = self.scorer.scores(self.model, tensor)[self.name]
-            pictures = None
-            if reconstruct:
-                unit = to_unit(self.model(tensor)).clamp(0, 1) * 255
-                pictures = unit.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        return np.asarray(values, dtype=np.float64), pictures
+            tensor = torch.from_numpy(np.array(batch))
+            return self.scorer.inspect(self.model, tensor.to(self.device))
+
+
+def as_images(seen: Inspection) -> Images:
+    """The reconstructions of an inspected batch, N×64×64×3 uint8, rounded."""
+    import torch
+
+    stored = (seen.reconstruction.clamp(0, 1) * 255).round().to(torch.uint8)
+    array: Images = stored.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return array
 
 
 def check_images(images: NDArray[Any]) -> None:
     """Refuse what is not N×64×64×3 uint8."""
     shape = "×".join(map(str, images.shape)) or "a single number"
+    expected = f"N×{IMAGE_SIZE}×{IMAGE_SIZE}×{CHANNELS}"
     if images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, CHANNELS):
-        raise ClarityError(
-            f"images: expected N×{IMAGE_SIZE}×{IMAGE_SIZE}×{CHANNELS}, found {shape}"
-        )
+        raise ClarityError(f"images: expected {expected}, found {shape}")
     if images.dtype != np.uint8:
-        raise ClarityError(f"images: expected uint8 in 0…255, found {images.dtype}")
+        raise ClarityError(f"images: expected {expected} of uint8 in 0…255, found {images.dtype}")

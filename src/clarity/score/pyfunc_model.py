@@ -6,15 +6,19 @@ Log it with ``mlflow.pyfunc.log_model(python_model=<this file>, artifacts={"weig
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import mlflow
 import pandas as pd
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from clarity.score.detector import Detector, Files
 from clarity.score.pictures import encode_png, error_map
 from clarity.score.requests import read_images
+
+# MLflow advises type hints at every load; they would be taken for the signature and refuse arrays.
+warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
 
 
 class ScoringModel(PythonModel):
@@ -24,7 +28,6 @@ class ScoringModel(PythonModel):
         """Rebuild network, scorer and threshold from the version's own artifacts."""
         self.detector = Detector.load(Files.of_artifacts(context.artifacts))
 
-    # No type hints on the data: MLflow would take them for the signature and refuse arrays.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Score images.
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 #: Images in one request; more belong to `clarity score`, which needs no request at all.
 MAX_IMAGES = 1000
+#: Bytes of one request's body: a thousand PNGs in base64, or some 1,500 images as plain numbers.
+LARGEST = 64 * 2**20
+#: Characters of a refusal.
+LONGEST = 300
 
 
 class Refusal(MlflowException):
@@ -37,6 +41,20 @@ class Refusal(MlflowException):
     def serialize_as_json(self) -> str:
         """The body of the answer."""
         return json.dumps({"error_code": self.error_code, "message": self.line})
+
+
+def one_line(body: bytes) -> str:
+    """The gist of MLflow's answer to a bad request: no repetition of the input, no stack trace."""
+    try:
+        message = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = body.decode(errors="replace")
+    # "Failed to predict data '…'. \nError: …": what matters stands last.
+    for mark in ("\nError: ", " Error: "):
+        if mark in message:
+            message = message.rpartition(mark)[2]
+    first = next((line.strip() for line in message.splitlines() if line.strip()), "refused")
+    return first if len(first) <= LONGEST else f"{first[: LONGEST - 1]}…"
 
 
 def read_images(data: Any) -> Images:

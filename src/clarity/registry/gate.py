@@ -1,0 +1,141 @@
+"""The rule by which a challenger becomes champion: numbers in, a ruling out. No I/O, no MLflow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clarity.params import Gate
+from clarity.statistics import GateDecision, gate_decision
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One version, measured on the gate split beside its opponent.
+
+    Attributes:
+        label: how messages call it: ``version 3 (conv-small-0)``.
+        values: N, by image of the gate split: anomaly scores where the gate's metric is ``auroc``
+            (higher is more anomalous), errors where it is ``mse`` or ``lsd``.
+        figure: the metric itself, for the record.
+        false_alarm_rate: share of the split's normals above the version's own threshold.
+        stated_rate: the share that its threshold was set for.
+        latency: median seconds of one image, timed alternately with the opponent's.
+        size: bytes of the weights.
+    """
+
+    label: str
+    values: NDArray[np.float64]
+    figure: float
+    false_alarm_rate: float
+    stated_rate: float
+    latency: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What the gate says, why in one line, and every number it looked at."""
+
+    promote: bool
+    reason: str
+    numbers: dict[str, Any]
+
+
+def rule(
+    challenger: Candidate,
+    champion: Candidate,
+    labels: NDArray[np.int8],
+    groups: NDArray[np.str_],
+    gate: Gate,
+) -> Ruling:
+    """Promote if better by more than the margin, with confidence, and no guard is broken.
+
+    Args:
+        challenger, champion: measured on the same N images.
+        labels: N, 0 normal, 1 anomalous.
+        groups: N, the person (or folder) of each image.
+        gate: metric, margin, confidence and guards of ``params.yaml``.
+    """
+    decision = gate_decision(
+        challenger.values,
+        champion.values,
+        labels,
+        groups,
+        gate.margin,
+        gate.confidence,
+        metric=gate.metric,
+    )
+    broken = broken_guards(challenger, champion, gate)
+    promote = decision.promote and not broken
+    reason = decision.reason
+    if broken:
+        reason += "; guard broken: " + "; ".join(broken)
+    return Ruling(promote, reason, _numbers(decision, challenger, champion, gate))
+
+
+def broken_guards(challenger: Candidate, champion: Candidate, gate: Gate) -> list[str]:
+    """Every guard that the challenger breaks, in words; an empty list is a pass.
+
+    False alarms are held against the champion's rate or the rate that the challenger's threshold
+    was set for, whichever is higher: a champion that was lucky on this split sets no bar below
+    what was asked for.
+    """
+    guards = gate.guards
+    broken = []
+    allowed = max(champion.false_alarm_rate, challenger.stated_rate) + guards.false_alarms
+    if challenger.false_alarm_rate > allowed + 1e-12:
+        broken.append(
+            f"false alarms {challenger.false_alarm_rate:.1%}, at most {allowed:.1%} allowed "
+            "(gate.guards.false_alarms)"
+        )
+    ratio = challenger.latency / champion.latency
+    if ratio > guards.latency:
+        broken.append(
+            f"{ratio:.1f} times the champion's latency, at most {guards.latency:g} allowed "
+            "(gate.guards.latency)"
+        )
+    ratio = challenger.size / champion.size
+    if ratio > guards.size:
+        broken.append(
+            f"{ratio:.1f} times the champion's size, at most {guards.size:g} allowed "
+            "(gate.guards.size)"
+        )
+    return broken
+
+
+def _numbers(
+    decision: GateDecision, challenger: Candidate, champion: Candidate, gate: Gate
+) -> dict[str, Any]:
+    """For the history: rounded to what means something, nothing that JSON cannot hold."""
+    interval = decision.interval
+    return {
+        "metric": gate.metric,
+        "margin": gate.margin,
+        "confidence": gate.confidence,
+        "improvement": _round(interval.estimate),
+        "lower_bound": _round(decision.lower_bound),
+        "people": interval.groups,
+        "images": interval.images,
+        "people_needed": decision.people_needed,
+        "challenger": figures(challenger),
+        "champion": figures(champion),
+    }
+
+
+def figures(candidate: Candidate) -> dict[str, Any]:
+    """A candidate's own numbers, for the history."""
+    return {
+        "figure": _round(candidate.figure),
+        "false_alarm_rate": _round(candidate.false_alarm_rate),
+        "latency_ms": _round(candidate.latency * 1000),
+        "bytes": candidate.size,
+    }
+
+
+def _round(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None

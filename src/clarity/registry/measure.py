@@ -1,0 +1,117 @@
+"""A version on the gate split, and two versions timed side by side."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clarity.errors import ClarityError
+from clarity.layout import INDEX, anomalies, normals
+from clarity.params import Gate
+from clarity.registry.gate import Candidate
+from clarity.registry.versions import Registry, Version
+from clarity.score.detector import Detector
+
+#: Single images timed for each of two versions, alternately, after a warm-up.
+ROUNDS = 40
+WARM_UP = 5
+
+
+@dataclass(frozen=True)
+class GateSplit:
+    """The people kept for promotion: images in `index.csv`'s order, labels, and who it is."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int8]
+    groups: NDArray[np.str_]
+
+    @classmethod
+    def load(cls) -> GateSplit:
+        """Read from data/processed; the images stay memory-mapped until a batch is scored."""
+        for path in (INDEX, normals("gate"), anomalies("gate")):
+            if not path.is_file():
+                raise ClarityError(f"{path}: missing; `dvc checkout` or `dvc repro` brings it back")
+        index = pd.read_csv(INDEX, dtype={"group": str, "id": str}, keep_default_na=False)
+        rows = index[index["split"] == "gate"].sort_values(["label", "row"])
+        parts = [np.load(path, mmap_mode="r") for path in (normals("gate"), anomalies("gate"))]
+        if [len(part) for part in parts] != [int((rows["label"] == k).sum()) for k in (0, 1)]:
+            raise ClarityError(f"{INDEX}: does not fit the gate arrays; run `dvc repro preprocess`")
+        return cls(
+            np.concatenate(parts),
+            rows["label"].to_numpy(np.int8),
+            rows["group"].to_numpy(str),
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A version with its numbers and the detector they came from."""
+
+    version: Version
+    detector: Detector
+    candidate: Candidate
+
+
+def measure(registry: Registry, version: Version, split: GateSplit, gate: Gate) -> Measured:
+    """Load a version from the store and score the gate split with it.
+
+    Raises:
+        ClarityError: it cannot be loaded, or a score is not finite.
+    """
+    files = registry.files(version)
+    detector = Detector.load(files)
+    verdict = detector.judge(split.images, metrics=gate.metric != "auroc")
+    values = verdict.score if gate.metric == "auroc" else verdict.metrics[gate.metric]
+    if not (np.isfinite(values).all() and np.isfinite(verdict.score).all()):
+        raise ClarityError(f"{version.label}: scores of the gate split are not all finite")
+    normal = split.labels == 0
+    return Measured(
+        version,
+        detector,
+        Candidate(
+            label=version.label,
+            values=values,
+            figure=_figure(values, split.labels, gate),
+            false_alarm_rate=float(verdict.anomaly[normal].mean()),
+            stated_rate=detector.stated_rate,
+            latency=float(np.median(_seconds([detector], split)[0])),
+            size=files.weights.stat().st_size,
+        ),
+    )
+
+
+def compare(a: Measured, b: Measured, split: GateSplit) -> tuple[Measured, Measured]:
+    """The same two with latencies measured side by side.
+
+    Alternately, image by image, so that whatever else the machine does slows both alike.
+    """
+    first, second = (float(np.median(times)) for times in _seconds([a.detector, b.detector], split))
+    return (
+        replace(a, candidate=replace(a.candidate, latency=first)),
+        replace(b, candidate=replace(b.candidate, latency=second)),
+    )
+
+
+def _seconds(detectors: list[Detector], split: GateSplit) -> list[list[float]]:
+    times: list[list[float]] = [[] for _ in detectors]
+    for step in range(WARM_UP + ROUNDS):
+        at = step % len(split.images)
+        image = split.images[at : at + 1]
+        for detector, seen in zip(detectors, times, strict=True):
+            start = time.perf_counter()
+            detector.inspect(image)
+            if step >= WARM_UP:
+                seen.append(time.perf_counter() - start)
+    return times
+
+
+def _figure(values: NDArray[np.float64], labels: NDArray[np.int8], gate: Gate) -> float:
+    if gate.metric != "auroc":
+        return float(values[labels == 0].mean())
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(labels, values))

@@ -1,0 +1,122 @@
+"""Moving aliases so that store and history agree, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from clarity.files import read_json, write_json
+from clarity.layout import MLRUNS
+from clarity.registry.history import CHALLENGER, CHAMPION, Entry, History, entry
+from clarity.registry.versions import Registry
+
+#: A move that was decided and is being carried out. It is written first and removed last, so that
+#: the next command completes what a killed one began.
+PENDING = MLRUNS / "registry-move.json"
+TAG_VERDICT = "gate"
+TAG_REASON = "gate.reason"
+#: Between what `publish` wrote in a version's description and what the gate adds.
+HEADING = "\n\n### Gate\n"
+#: MLflow refuses longer tag values.
+LONGEST = 4000
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Move:
+    """An alias, and the version it goes to; None takes it away."""
+
+    alias: str
+    to: int | None
+
+
+def carry_out(
+    registry: Registry,
+    history: History,
+    moves: list[Move],
+    lines: list[Entry],
+    *,
+    verdict: tuple[int, str, str] | None = None,
+) -> None:
+    """Move aliases, write the verdict on its version and the lines in the history; all or, after a
+    kill, at the next command. Hold the registry's lock."""
+    write_json(
+        PENDING,
+        {
+            "moves": [asdict(move) for move in moves],
+            "lines": [line.model_dump(by_alias=True) for line in lines],
+            "verdict": list(verdict) if verdict else None,
+        },
+    )
+    _complete(registry, history)
+
+
+def _complete(registry: Registry, history: History) -> None:
+    pending = read_json(PENDING)
+    standing = registry.aliases()
+    versions = registry.versions()
+    for move in pending["moves"]:
+        alias, to = move["alias"], move["to"]
+        if standing.get(alias) != to and (to is None or to in versions):
+            registry.set_alias(alias, to)
+    if pending["verdict"]:
+        number, outcome, reason = pending["verdict"]
+        if number in versions:
+            write_verdict(registry, number, outcome, reason)
+    lines = [Entry.model_validate(line) for line in pending["lines"]]
+    history.append(line for line in lines if line not in history.entries)
+    PENDING.unlink()
+
+
+def write_verdict(registry: Registry, number: int, outcome: str, reason: str) -> None:
+    """Write on a version what the gate (or a rollback) said of it: two tags and its description."""
+    client, name, version = registry.client, registry.name, str(number)
+    client.set_model_version_tag(name, version, TAG_VERDICT, outcome)
+    client.set_model_version_tag(name, version, TAG_REASON, reason[:LONGEST])
+    known = client.get_model_version(name, version).description or ""
+    card = known.partition(HEADING)[0]
+    client.update_model_version(name, version, f"{card}{HEADING}**{outcome}**: {reason}\n")
+
+
+def settle(registry: Registry, history: History, say: Say) -> None:
+    """Make store and history agree before a decision.
+
+    Completes an interrupted move; records the numbers of new versions; puts aliases that a refilled
+    store has lost back where the history has them; takes over, and records, aliases that somebody
+    moved by hand.
+    """
+    if PENDING.is_file():
+        _complete(registry, history)
+    versions = registry.versions()
+    known = history.numbers
+    history.append(
+        entry(
+            "register",
+            f"{one.label} was published",
+            after=number,
+            identities={number: one.identity},
+        )
+        for number, one in versions.items()
+        if number not in known and one.identity
+    )
+    standing = registry.aliases()
+    for alias in (CHAMPION, CHALLENGER):
+        there, written = standing.get(alias), history.alias(alias)
+        if there == written:
+            continue
+        if there is None:
+            if written in versions:
+                registry.set_alias(alias, written)
+                say(f"{alias}: version {written}, as {history.path} has it")
+            continue
+        line = entry(
+            "adopt",
+            "the alias was moved by hand",
+            alias=alias,
+            before=written,
+            after=there,
+            identities={there: versions[there].identity},
+        )
+        history.append([line])
+        say(f"{alias}: version {there}, where somebody put it by hand; recorded")

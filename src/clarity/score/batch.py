@@ -1,0 +1,220 @@
+"""`clarity score`: many images with a registered model, in bounded memory, resumable."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from clarity.errors import ClarityError
+from clarity.files import atomic_path, read_json, sha256_bytes, write_json, write_text
+from clarity.score.sources import Piece, Source, open_source
+
+if TYPE_CHECKING:
+    from clarity.score.detector import Detector
+
+#: Images read, scored and made safe on disk at a time.
+PIECE = 1024
+#: Pieces decoded ahead of the model.
+AHEAD = 2
+#: Images on the contact sheet.
+SHEET = 20
+
+TABLE_CSV, TABLE_PARQUET = "scores.csv", "scores.parquet"
+REJECTED, SHEET_PNG, SUMMARY = "rejected.csv", "most_anomalous.png", "summary.json"
+RESULTS = (SUMMARY, TABLE_CSV, TABLE_PARQUET, REJECTED, SHEET_PNG)
+PARTS = ".unfinished"
+
+SCORES = pa.schema(
+    [
+        ("position", pa.int64()),
+        ("id", pa.string()),
+        ("score", pa.float64()),
+        ("threshold", pa.float64()),
+        ("anomaly", pa.bool_()),
+    ]
+)
+REJECTS = pa.schema([("position", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
+
+
+def run(path: Path, output: Path, model: str) -> None:
+    """Score what lies at ``path`` with a registered model.
+
+    Writes to ``output``: ``scores.csv`` and ``scores.parquet`` (``id``, ``score``, ``threshold``,
+    ``anomaly``, in the source's order), ``rejected.csv``, ``most_anomalous.png`` and last
+    ``summary.json`` with the version that scored. Until everything is scored these files are not
+    there; what is done already waits in ``.unfinished``, from where the same call goes on.
+
+    Args:
+        path: folder of pictures, ``.npy`` or one picture.
+        output: folder, made where it is missing.
+        model: alias or version of the registered model.
+    """
+    from clarity.score.registered import load_registered
+
+    source = open_source(path)
+    registered = load_registered(model)
+    console = Console(stderr=True)
+    key = sha256_bytes(f"{source.identity()}\0{registered.identity}\0{PIECE}".encode())
+    if _complete(output, key):
+        console.print(f"{output}: complete already, with {registered.label}")
+        return
+    parts = _prepare(output, key)
+    score_parts(source, registered.detector, parts, console)
+    scored, rejected, anomalous = _finish(source, registered.detector, output, parts)
+    write_json(
+        output / SUMMARY,
+        {
+            "key": key,
+            "model": registered.name,
+            "version": registered.number,
+            "identity": registered.identity,
+            "training": registered.training,
+            "score": registered.detector.score_name,
+            "threshold": registered.detector.threshold,
+            "images": len(source),
+            "scored": scored,
+            "rejected": rejected,
+            "anomalous": anomalous,
+        },
+    )
+    shutil.rmtree(parts)
+    console.print(
+        f"{scored:,} images scored with {registered.label}: {anomalous:,} anomalous, "
+        f"{rejected:,} rejected; {output / TABLE_CSV}, {output / SHEET_PNG}"
+    )
+    if not scored:
+        raise ClarityError(f"{path}: not one usable image; {output / REJECTED} says why")
+
+
+def _complete(output: Path, key: str) -> bool:
+    try:
+        return bool(read_json(output / SUMMARY)["key"] == key) and all(
+            (output / name).is_file() for name in RESULTS if name != SHEET_PNG
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _prepare(output: Path, key: str) -> Path:
+    """The folder of finished pieces; those of another source or model are thrown away, and so are
+    results that this run will replace: nothing old may pass for the new."""
+    if output.exists() and not output.is_dir():
+        raise ClarityError(f"{output}: a file; --output names a folder")
+    for name in RESULTS:
+        (output / name).unlink(missing_ok=True)
+    parts = output / PARTS
+    mark = parts / "key"
+    if not (mark.is_file() and mark.read_text() == key):
+        shutil.rmtree(parts, ignore_errors=True)
+        write_text(mark, key)
+    return parts
+
+
+def score_parts(source: Source, detector: Detector, parts: Path, console: Console) -> None:
+    """Score every piece that is not on disk yet; a thread decodes while the model computes."""
+    starts = [start for start in range(0, len(source), PIECE) if not _part(parts, start).is_file()]
+    shown = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*shown, console=console, disable=not console.is_terminal) as progress:
+        done = len(source) - sum(min(PIECE, len(source) - start) for start in starts)
+        task = progress.add_task("scoring", total=len(source), completed=done)
+        for start, piece in _ahead(source, starts):
+            verdict = detector.judge(piece.images)
+            table = pa.table(
+                {
+                    "position": pa.array(piece.positions, pa.int64()),
+                    "id": pa.array(piece.ids, pa.string()),
+                    "score": verdict.score,
+                    "threshold": np.full(len(piece.ids), verdict.threshold),
+                    "anomaly": verdict.anomaly,
+                },
+                SCORES,
+            )
+            # The rejected first: a piece counts as done once its scores are there.
+            with atomic_path(parts / f"rejected-{start:012d}.parquet") as temporary:
+                places, ids, reasons = (
+                    zip(*piece.rejected, strict=True) if piece.rejected else [()] * 3
+                )
+                pq.write_table(
+                    pa.table([list(places), list(ids), list(reasons)], schema=REJECTS), temporary
+                )
+            with atomic_path(_part(parts, start)) as temporary:
+                pq.write_table(table, temporary)
+            progress.update(task, advance=len(piece.ids) + len(piece.rejected))
+
+
+def _part(parts: Path, start: int) -> Path:
+    return parts / f"scores-{start:012d}.parquet"
+
+
+def _ahead(source: Source, starts: list[int]) -> Iterator[tuple[int, Piece]]:
+    """Pieces in order, read and decoded up to ``AHEAD`` pieces ahead in another thread."""
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+        waiting: list[tuple[int, Future[Piece]]] = []
+        coming = iter(starts)
+        try:
+            while True:
+                while len(waiting) < AHEAD and (start := next(coming, None)) is not None:
+                    waiting.append((start, pool.submit(source.read, start, start + PIECE)))
+                if not waiting:
+                    return
+                start, future = waiting.pop(0)
+                yield start, future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _finish(source: Source, detector: Detector, output: Path, parts: Path) -> tuple[int, int, int]:
+    """Put the pieces together, a piece in memory at a time; numbers scored, rejected, anomalous."""
+    kept = ["id", "score", "threshold", "anomaly"]
+    schema = pa.schema([SCORES.field(name) for name in kept])
+    scored = anomalous = rejected = 0
+    top: list[tuple[float, int, str]] = []
+    output.mkdir(parents=True, exist_ok=True)
+    with (
+        atomic_path(output / TABLE_PARQUET) as parquet,
+        atomic_path(output / TABLE_CSV) as csv,
+        atomic_path(output / REJECTED) as refused,
+        pq.ParquetWriter(parquet, schema) as parquet_writer,
+        pa.csv.CSVWriter(csv, schema, write_options=_PLAIN) as csv_writer,
+        pa.csv.CSVWriter(refused, _REFUSED, write_options=_PLAIN) as refused_writer,
+    ):
+        for start in range(0, len(source), PIECE):
+            table = pq.read_table(_part(parts, start))
+            part = table.select(kept)
+            parquet_writer.write_table(part)
+            csv_writer.write_table(part)
+            scored += table.num_rows
+            anomalous += int(np.count_nonzero(table["anomaly"].to_numpy()))
+            rows = zip(
+                *(table[name].to_pylist() for name in ("score", "position", "id")), strict=True
+            )
+            top = sorted([*top, *rows], key=lambda row: (-row[0], row[1]))[:SHEET]
+            reasons = pq.read_table(parts / f"rejected-{start:012d}.parquet")
+            refused_writer.write_table(reasons.select(["id", "reason"]))
+            rejected += reasons.num_rows
+    if top:
+        from clarity.score.sheet import write_sheet
+
+        write_sheet(output / SHEET_PNG, source, detector, top)
+    return scored, rejected, anomalous
+
+
+_PLAIN = pa.csv.WriteOptions(quoting_style="needed")
+_REFUSED = pa.schema([REJECTS.field(name) for name in ("id", "reason")])
+
+
+def read_summary(output: Path) -> dict[str, object]:
+    """What a finished run says of itself."""
+    content: dict[str, object] = json.loads((output / SUMMARY).read_text())
+    return content

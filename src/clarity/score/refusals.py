@@ -1,0 +1,120 @@
+"""What MLflow's scoring server says to a bad request, brought down to one clear line.
+
+The server answers most malformed requests with 400 and a message that repeats the whole input and
+a stack trace; some it does not expect end in 500. This stands in front of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+from clarity.score.requests import LARGEST, one_line
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class Refusals:
+    """ASGI middleware: refuses what is too large or of no stated type; shortens every refusal."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or scope["path"] != "/invocations" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        if b"content-type" not in headers:
+            line = "no Content-Type; send application/json"
+            await _answer(send, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, line)
+            return
+        body = await _read(receive, headers.get(b"content-length", b"0"))
+        if body is None:
+            line = f"more than {LARGEST // 2**20} MiB in one request; send fewer images"
+            await _answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, line)
+            return
+        problem = _shape_problem(headers[b"content-type"], body)
+        if problem:
+            await _answer(send, HTTPStatus.BAD_REQUEST, problem)
+            return
+        await self._pass_on(scope, body, receive, send)
+
+    async def _pass_on(self, scope: Message, body: bytes, receive: Receive, send: Send) -> None:
+        sent = False
+
+        async def replay() -> Message:
+            nonlocal sent
+            if sent:
+                return await receive()
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        start: Message = {}
+        refused = bytearray()
+
+        async def tidy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                if message["status"] < HTTPStatus.BAD_REQUEST:
+                    await send(message)
+            elif start["status"] < HTTPStatus.BAD_REQUEST:
+                await send(message)
+            else:
+                refused.extend(message.get("body", b""))
+                if not message.get("more_body"):
+                    await _answer(send, HTTPStatus(start["status"]), one_line(bytes(refused)))
+
+        await self.app(scope, replay, tidy)
+
+
+async def _read(receive: Receive, declared: bytes) -> bytes | None:
+    """The request's body; None if it is larger than allowed (what is beyond is not read)."""
+    if declared.isdigit() and int(declared) > LARGEST:
+        return None
+    body = bytearray()
+    while True:
+        message = await receive()
+        body.extend(message.get("body", b""))
+        if len(body) > LARGEST:
+            return None
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+def _shape_problem(content_type: bytes, body: bytes) -> str:
+    """What would make MLflow's parser fall over instead of refusing; empty if nothing is."""
+    if not content_type.startswith(b"application/json"):
+        return ""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return "the body is not JSON"
+    if not isinstance(content, dict):
+        return "the body is no JSON object"
+    params = content.get("params")
+    if params is not None and not isinstance(params, dict):
+        return 'params: expected an object such as {"return_error_map": true}'
+    split = content.get("dataframe_split")
+    if "dataframe_split" in content and not (
+        isinstance(split, dict) and isinstance(split.get("data"), list)
+    ):
+        return 'dataframe_split: expected {"columns": ["image"], "data": [["BASE64"], …]}'
+    return ""
+
+
+async def _answer(send: Send, status: HTTPStatus, line: str) -> None:
+    body = json.dumps({"error_code": status.phrase.upper().replace(" ", "_"), "message": line})
+    content = body.encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": content})
