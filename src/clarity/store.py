@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -189,7 +189,9 @@ def _create(root: Path) -> None:
     os.close(descriptor)
     temporary = Path(name)
     try:
-        store = SqlAlchemyStore(f"sqlite:///{temporary}", artifacts(root).as_uri())
+        store: Any = SqlAlchemyStore(  # type: ignore[no-untyped-call]
+            f"sqlite:///{temporary}", artifacts(root).as_uri()
+        )
         store.create_experiment(EXPERIMENT, artifact_location=_expected(root))
         # The empty "Default" would be what the UI opens first.
         store.delete_experiment(SqlAlchemyStore.DEFAULT_EXPERIMENT_ID)
@@ -208,7 +210,7 @@ def _relocate(path: Path, old: str, new: str) -> None:
     with closing(sqlite3.connect(path, timeout=BUSY)) as base, base:
         for table, column in LOCATIONS:
             base.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
                 f" WHERE substr({column}, 1, ?) = ?",
                 (after, len(before) + 1, len(before) + 1, before + "/"),
             )

@@ -1,0 +1,137 @@
+"""Markdown that MLflow shows: on runs, on the experiment, and the card of a model version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clarity.score.registered import TAG_DATA, TAG_IDENTITY, TAG_STAGE
+from clarity.tracking.facts import Dataset, Facts
+
+#: Figures of the run's note and of the card, in this order: metric key, name, format.
+HEADLINES = (
+    ("test/lsd", "clarity: log-spectral distance, dB (lower is clearer)", ".3f"),
+    ("test/mse", "MSE", ".5f"),
+    ("test/psnr", "PSNR, dB", ".2f"),
+    ("test/ssim", "SSIM", ".4f"),
+    ("test/auroc", "anomaly AUROC", ".4f"),
+    ("test/ap", "anomaly AP", ".4f"),
+    ("test/fpr95", "FPR at 95 % TPR", ".4f"),
+)
+
+
+def picture(run_id: str, path: str, text: str) -> str:
+    """Markdown of a picture among a run's artifacts, as MLflow's server hands it out."""
+    return f"![{text}](get-artifact?path={path}&run_uuid={run_id})"
+
+
+def figures_table(facts: Facts) -> str:
+    """The headline figures on unseen test images."""
+    rows = [
+        f"| {name} | {facts.metrics[key]:{form}} |"
+        for key, name, form in HEADLINES
+        if key in facts.metrics
+    ]
+    return "\n".join(["| on unseen test images | |", "|---|---|", *rows])
+
+
+def what(facts: Facts) -> str:
+    """One sentence: which model this is."""
+    details = facts.details
+    widths = facts.params.get("widths")
+    shape = f", widths {widths}" if widths else ""
+    return (
+        f"**{facts.training.model}**, seed {facts.training.seed}: family "
+        f"`{details['family']}`{shape}, bottleneck of {details['latent']:,} elements, "
+        f"{details['parameters']:,} parameters."
+    )
+
+
+def run_note(facts: Facts, run_id: str, version: str) -> str:
+    """What one reads on top of a run's page."""
+    lines = [
+        what(facts),
+        figures_table(facts),
+        f"Anomaly score: `{facts.details['best_score']}` (best on validation). "
+        f"Registered as version {version}.",
+    ]
+    if (facts.training.figures / "grid.png").is_file():
+        lines.append(picture(run_id, "figures/grid.png", "original, reconstruction, error map"))
+    return "\n\n".join(lines)
+
+
+def model_card(facts: Facts, data: Dataset) -> str:
+    """The card of a model version (Mitchell et al. 2019: model, use, data, figures, limits)."""
+    best = facts.details["best_score"]
+    threshold = facts.details.get("threshold", {}).get(best, {})
+    kinds = sorted(
+        (key.removeprefix("test by kind/auroc "), value)
+        for key, value in facts.metrics.items()
+        if key.startswith("test by kind/auroc ")
+    )
+    rows = ", ".join(f"{name} {count:,}" for name, count in sorted(data.rows.items()))
+    licence = data.source.get("licence") or data.source.get("license")
+    lines = [
+        f"# {facts.training.name}",
+        what(facts),
+        "## Use",
+        "Scores 64×64 RGB images of the kind it was trained on: the further an image lies from "
+        f"what the autoencoder can reconstruct, the higher `{best}`. Not for identifying people, "
+        "nor for decisions about them.",
+        "## Figures",
+        figures_table(facts),
+    ]
+    if kinds:
+        lines.append("AUROC by kind: " + ", ".join(f"{kind} {value:.3f}" for kind, value in kinds))
+    if value := threshold.get("value"):
+        lines.append(
+            f"Threshold {value:.6g}, set on validation normals alone at a false-alarm rate of "
+            f"{threshold.get('false_alarm_rate', float('nan')):.0%}; on the test set it gave "
+            f"{_count(threshold.get('test_false_alarms'))} false alarms and "
+            f"{_count(threshold.get('test_misses'))} misses."
+        )
+    lines += [
+        "## Data",
+        f"`{data.name}`, digest `{data.digest}`; images: {rows}."
+        + (f" Licence: {licence}." if licence else ""),
+        "## Limits",
+        "Figures hold for images like the test set's; anomalies may be synthetic (see the kinds "
+        "above). Intervals and verdicts over all models are on the `comparison` run.",
+        "## Origin",
+        f"DVC stage `{facts.tags[TAG_STAGE]}`, training fingerprint `{facts.fingerprint}`, "
+        f"data `{facts.tags[TAG_DATA]}`, identity `{facts.tags[TAG_IDENTITY]}`. "
+        f"`clarity lineage` prints the chain, `clarity restore` rebuilds it.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _count(value: Any) -> str:
+    """A count, or a share where it is one."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.1%}"
+    return f"{int(value):,}"
+
+
+def sentences(verdicts: Any) -> list[str]:
+    """Every ``sentence`` in verdicts.json, in the file's order."""
+    if isinstance(verdicts, dict):
+        own = [verdicts["sentence"]] if isinstance(verdicts.get("sentence"), str) else []
+        return own + [line for value in verdicts.values() for line in sentences(value)]
+    if isinstance(verdicts, list):
+        return [line for value in verdicts for line in sentences(value)]
+    return []
+
+
+def experiment_note(verdicts: Any, table: str, view: str) -> str:
+    """What one reads on top of the experiment: the question, the answer, where to look."""
+    found = list(dict.fromkeys(sentences(verdicts)))
+    lines = [
+        "## Does a larger autoencoder reconstruct more clearly?",
+        "\n".join(f"- {line}" for line in found),
+        table.strip(),
+        f"[Charts and pictures side by side]({view}) · the report is an artifact of the run "
+        "`comparison`.",
+    ]
+    text = "\n\n".join(line for line in lines if line)
+    return text if len(text) < 15_000 else text[:15_000] + " …"

@@ -1,0 +1,167 @@
+"""Runs in MLflow: one for each fingerprint, found again, filled without doubles."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from clarity.score.registered import TAG_FINGERPRINT, TAG_NAME
+from clarity.tracking import keys
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+#: Most metrics that MLflow takes in one call.
+BATCH = 1000
+#: Most parameters or tags that MLflow takes in one call.
+SMALL_BATCH = 100
+
+
+def now() -> int:
+    """Milliseconds since 1970, MLflow's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def all_runs(client: MlflowClient, experiment: str) -> list[Run]:
+    """Every run that Clarity made in an experiment, newest first, deleted ones too."""
+    from mlflow.entities import ViewType
+
+    found: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [experiment],
+            f"tags.`{keys.KIND}` LIKE '%'",
+            ViewType.ALL,
+            max_results=1000,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        found.extend(page)
+        token = page.token
+        if not token:
+            return found
+
+
+def of_fingerprint(client: MlflowClient, experiment: str, name: str, fingerprint: str) -> list[Run]:
+    """Runs of one training, newest first; one, unless two processes made it at once."""
+    from mlflow.entities import ViewType
+
+    found = client.search_runs(
+        [experiment],
+        f"tags.`{TAG_FINGERPRINT}` = '{fingerprint}' AND tags.`{TAG_NAME}` = '{name}'"
+        f" AND tags.`{keys.KIND}` = '{keys.TRAINING}'",
+        ViewType.ALL,
+        order_by=["attributes.start_time DESC"],
+    )
+    return list(found)
+
+
+def is_deleted(run: Run) -> bool:
+    """Whether a run lies in MLflow's trash."""
+    return str(run.info.lifecycle_stage) == "deleted"
+
+
+def log(
+    client: MlflowClient,
+    run_id: str,
+    points: Iterable[tuple[int, Mapping[str, float]]] = (),
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    model_id: str | None = None,
+) -> None:
+    """Log (step, values) points, parameters and tags in as few calls as MLflow allows."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    stamp = now()
+    metrics = [
+        Metric(key, value, stamp, step, model_id=model_id, run_id=run_id)
+        for step, values in points
+        for key, value in values.items()
+    ]
+    params_left = [Param(key, value[:6000]) for key, value in (params or {}).items()]
+    tags_left = [RunTag(key, value[:8000]) for key, value in (tags or {}).items()]
+    while metrics or params_left or tags_left:
+        some_params, params_left = params_left[:SMALL_BATCH], params_left[SMALL_BATCH:]
+        some_tags, tags_left = tags_left[:SMALL_BATCH], tags_left[SMALL_BATCH:]
+        room = BATCH - len(some_params) - len(some_tags)
+        some, metrics = metrics[:room], metrics[room:]
+        client.log_batch(run_id, some, some_params, some_tags)
+
+
+def new_params(run: Run, params: Mapping[str, str]) -> dict[str, str]:
+    """Those that the run has not; MLflow refuses a second value, and ours are the same anyway."""
+    return {key: value for key, value in params.items() if key not in run.data.params}
+
+
+def history(client: MlflowClient, run: Run, prefix: str) -> dict[str, dict[int, float]]:
+    """Logged values by metric and step, of the metrics that begin with ``prefix``."""
+    return {
+        key: {point.step: point.value for point in client.get_metric_history(run.info.run_id, key)}
+        for key in run.data.metrics
+        if key.startswith(prefix)
+    }
+
+
+def logged_steps(client: MlflowClient, run_id: str, key: str) -> set[int]:
+    """Steps at which a picture of this key was logged."""
+    steps = set()
+    for file in client.list_artifacts(run_id, "images"):
+        # images/KEY+step+STEP+timestamp+…: MLflow's naming, which its UI reads too.
+        parts = Path(file.path).name.split("+")
+        if parts[0] == key and len(parts) > 2 and parts[2].isdigit():
+            steps.add(int(parts[2]))
+    return steps
+
+
+def log_picture(client: MlflowClient, run_id: str, path: Path, key: str, step: int) -> None:
+    """Log a PNG under a key and step: what the UI's image grid shows side by side."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        client.log_image(run_id, picture.convert("RGB"), key=key, step=step)
+
+
+def this_process() -> str:
+    """``host:pid:start`` of this process."""
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def is_alive(run: Run) -> bool:
+    """Whether the process that mirrors into this run still runs; other hosts' are taken to."""
+    host, _, rest = run.data.tags.get(keys.PROCESS, "").partition(":")
+    number, _, started = rest.partition(":")
+    if run.info.status != "RUNNING" or not number.isdigit():
+        return False
+    if host != socket.gethostname():
+        return True
+    try:
+        return f"{psutil.Process(int(number)).create_time():.2f}" == started
+    except psutil.Error:
+        return False
+
+
+def drop_artifact(client: MlflowClient, run_id: str, path: str) -> None:
+    """Take an artifact of a run away, where it is there."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    folder = str(Path(path).parent)
+    present = client.list_artifacts(run_id, None if folder == "." else folder)
+    if any(file.path == path for file in present):
+        uri = client.get_run(run_id).info.artifact_uri
+        repository: Any = get_artifact_repository(uri, client.tracking_uri)
+        repository.delete_artifacts(path)
+
+
+def drop_pictures(client: MlflowClient, run_id: str, key: str) -> None:
+    """Take the pictures of a key away."""
+    for file in client.list_artifacts(run_id, "images"):
+        if Path(file.path).name.split("+")[0] == key:
+            drop_artifact(client, run_id, file.path)

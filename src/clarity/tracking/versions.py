@@ -1,0 +1,135 @@
+"""Versions of the registered model: one for each identity, logged as code and safetensors."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import clarity
+from clarity.score.detector import Files
+from clarity.score.registered import TAG_IDENTITY
+from clarity.tracking import keys, notes
+from clarity.tracking.facts import Dataset, Facts
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: The evaluation's figures that a version carries as tags.
+NUMBERS = ("test/mse", "test/lsd", "test/ssim", "test/auroc", "test/ap", "cost/parameters")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version there is: its number and the logged model that its metrics belong to."""
+
+    number: int
+    model_id: str | None
+    run_id: str
+
+
+def existing(client: MlflowClient, name: str) -> dict[str, Published]:
+    """Versions by identity; of two with one identity, the older."""
+    found: dict[str, Published] = {}
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(f"name='{name}'", max_results=1000, page_token=token)
+        for version in sorted(page, key=lambda one: int(one.version)):
+            if identity := version.tags.get(TAG_IDENTITY):
+                one = Published(int(version.version), version.model_id, version.run_id or "")
+                found.setdefault(identity, one)
+        token = page.token
+        if not token:
+            return found
+
+
+def in_order(facts: list[Facts], numbers: Mapping[int, str]) -> list[tuple[Facts, int | None]]:
+    """Trainings with the number that each had, in the order that gives them back.
+
+    MLflow counts on from the highest number there ever was, so the lowest comes first; trainings
+    that never had a number come last, behind all numbers that were ever given.
+    """
+    place = {identity: number for number, identity in numbers.items()}
+    fresh = max(numbers, default=0) + 1
+    ordered = sorted(facts, key=lambda one: place.get(one.identity, fresh))
+    return [(one, place.get(one.identity, fresh if numbers else None)) for one in ordered]
+
+
+def reserve(client: MlflowClient, name: str, number: int, source: str) -> None:
+    """Use up the numbers below ``number`` by versions made and deleted again."""
+    while highest(client, name) < number - 1:
+        blank = client.create_model_version(name, source=source)
+        client.delete_model_version(name, blank.version)
+        if int(blank.version) >= number - 1:
+            return
+
+
+def highest(client: MlflowClient, name: str) -> int:
+    """The highest version number in use; 0 where there is none."""
+    page = client.search_model_versions(
+        f"name='{name}'", max_results=1, order_by=["version_number DESC"]
+    )
+    return max((int(one.version) for one in page), default=0)
+
+
+def register(
+    client: MlflowClient,
+    name: str,
+    facts: Facts,
+    data: Dataset,
+    run_id: str,
+    commit: Mapping[str, str],
+    number: int | None = None,
+) -> Published:
+    """Log the scoring model into the run and make it a version of ``name``.
+
+    Code as a file, weights as safetensors: nothing is pickled. ``number`` is the version's number
+    where it had one before.
+    """
+    import mlflow
+
+    from clarity.score.signature import input_example, pip_requirements, signature
+
+    package = Path(clarity.__file__).parent
+    card = notes.model_card(facts, data)
+    files = Files.of_training(facts.training)
+    tags = {
+        key: value
+        for key, value in {**facts.tags, **commit}.items()
+        if not key.startswith("mlflow.") and key != keys.KIND
+    }
+    figures = {key: f"{facts.metrics[key]:.6g}" for key in NUMBERS if key in facts.metrics}
+    mlflow.start_run(run_id=run_id, log_system_metrics=False)
+    try:
+        info = mlflow.pyfunc.log_model(
+            name=facts.training.name,
+            python_model=str(package / "score" / "pyfunc_model.py"),
+            artifacts={name: str(getattr(files, name)) for name in Files.__dataclass_fields__},
+            code_paths=[str(package)],
+            pip_requirements=pip_requirements(),
+            signature=signature(),
+            input_example=input_example(),
+            params=facts.params,
+            tags=tags,
+            model_type="anomaly detector",
+        )
+    finally:
+        mlflow.end_run()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model_card.md"
+        path.write_text(card, encoding="utf-8")
+        client.log_model_artifact(info.model_id, str(path))
+    source = f"models:/{info.model_id}"
+    if number is not None:
+        reserve(client, name, number, source)
+    version = client.create_model_version(
+        name,
+        source=source,
+        run_id=run_id,
+        tags={**tags, **figures},
+        description=card,
+        model_id=info.model_id,
+    )
+    return Published(int(version.version), info.model_id, run_id)
