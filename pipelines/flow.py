@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
 
 from prefect import flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 
 from pipelines import groups, show
 from pipelines.graph import Graph, read_graph
 from pipelines.reproduce import NOTHING, check_parallel
-from pipelines.runs import recorded
+from pipelines.runs import carried
 from pipelines.stage import StageBusy, StageFailed, run_stage
 
 #: How the stage's processes learn which flow run they belong to; MLflow runs carry it as a tag.
@@ -77,42 +80,43 @@ def reproduce(
         Completed with what was done, or Failed with the first cause, as the state's message.
     """
     log = get_run_logger()
-    with recorded(str(runtime.flow_run.id)):
-        try:
-            if pool is None:
-                check_parallel(max_parallel)
-            graph = read_graph()
-            names = graph.to_run(stages)
-            if not names:
-                log.info(NOTHING)
-                return Completed(message=NOTHING)
-            for name in names:
-                log.info("%s: %s", name, graph.stale.get(name, "what it depends on runs"))
-            ended, failed = _run_all(graph, names, max_parallel, _how(pool, timeout))
-            show.summary(ended, failed, [n for n in names if n not in ended and n not in failed])
-            show.results()
-            if failed:
-                left = len(names) - len(ended) - len(failed)
-                more = f" ({left} stages behind it were not run)" if left else ""
-                return Failed(message=next(iter(failed.values())) + more)
-            return Completed(message=f"{len(ended)} stages: {', '.join(ended)}")
-        except BaseException:
-            # SIGTERM and Ctrl-C arrive here too: nothing may outlive this process.
-            groups.stop_all()
-            raise
+    with carried(log.info):
+        if pool is None:
+            check_parallel(max_parallel)
+        graph = read_graph()
+        names = graph.to_run(stages)
+        if not names:
+            log.info(NOTHING)
+            return Completed(message=NOTHING)
+        for name in names:
+            log.info("%s: %s", name, graph.stale.get(name, "what it depends on runs"))
+        ended, failed = run_all(graph, names, max_parallel, _work(graph, pool, timeout))
+        show.summary(ended, failed, [n for n in names if n not in ended and n not in failed])
+        show.results()
+        if failed:
+            left = len(names) - len(ended) - len(failed)
+            more = f" ({left} stages behind it were not run)" if left else ""
+            return Failed(message=next(iter(failed.values())) + more)
+        return Completed(message=f"{len(ended)} stages: {', '.join(ended)}")
 
 
-def _how(pool: str | None, timeout: float | None) -> tuple[Task, dict[str, object]]:
-    """The task that runs a stage, here or on a work pool, and its parameters beside the name."""
+#: The task that runs a stage, and its parameters beside the stage's name.
+Work = tuple[Task, dict[str, object]]
+
+
+def _work(graph: Graph, pool: str | None, timeout: float | None) -> Callable[[str], Work]:
+    """How each stage is run: here, or on a work pool where the run cache can bring it back."""
+    here: Work = (stage, {"timeout": timeout})
     if pool is None:
-        return stage, {"timeout": timeout}
+        return lambda name: here
     from pipelines.remote import checked_commit, remote_stage
 
-    return remote_stage, {"timeout": timeout, "pool": pool, **checked_commit()}
+    there: Work = (remote_stage, {"timeout": timeout, "pool": pool, **checked_commit()})
+    return lambda name: here if name in graph.local else there
 
 
-def _run_all(
-    graph: Graph, names: list[str], max_parallel: int, how: tuple[Task, dict[str, object]]
+def run_all(
+    graph: Graph, names: list[str], max_parallel: int, work: Callable[[str], Work]
 ) -> tuple[list[str], dict[str, str]]:
     """Run ``names`` as their upstream ends, ``max_parallel`` at once.
 
@@ -122,47 +126,57 @@ def _run_all(
     Returns:
         The stages that ended well, in that order, and the cause for each that failed.
     """
-    work, parameters = how
+    wanted = set(names)
     waiting = dict.fromkeys(names)
     futures: dict[str, PrefectFuture] = {}
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
     ended: list[str] = []
     failed: dict[str, str] = {}
     running = 0
-    with ThreadPoolTaskRunner(max_workers=max_parallel) as runner:
-        while waiting or running:
-            for name in list(waiting):
-                if running == max_parallel:
-                    break
-                above = [other for other in graph.upstream[name] if other in names]
-                if not all(other in ended for other in above):
-                    continue
-                del waiting[name]
-                running += 1
-                futures[name] = runner.submit(
-                    work.with_options(name=name, task_run_name=name),
-                    {"name": name, **parameters},
-                    wait_for=[futures[other] for other in above],
+    runner: ThreadPoolTaskRunner[State | None] = ThreadPoolTaskRunner(max_workers=max_parallel)
+    with runner:
+
+        def submit(name: str) -> None:
+            how, parameters = work(name)
+            futures[name] = runner.submit(
+                how.with_options(name=name, task_run_name=name),
+                {"name": name, **parameters},
+                wait_for=[futures[other] for other in graph.upstream[name] if other in futures],
+            )
+
+        try:
+            while True:
+                ready = (
+                    name
+                    for name in waiting
+                    if all(other in ended for other in graph.upstream[name] if other in wanted)
                 )
-                futures[name].add_done_callback(lambda _, name=name: done.put(name))
-            if not running:
-                break
-            name = done.get()
-            running -= 1
-            futures[name].wait()
-            state = futures[name].state
-            if state.is_completed():
-                ended.append(name)
-            else:
-                failed[name] = state.message or f"{name} failed"
+                for name in list(islice(ready, max_parallel - running)):
+                    del waiting[name]
+                    running += 1
+                    submit(name)
+                    futures[name].add_done_callback(partial(_put, done, name))
+                if not running:
+                    break
+                name = done.get()
+                running -= 1
+                futures[name].wait()
+                state = futures[name].state
+                if state.is_completed():
+                    ended.append(name)
+                else:
+                    failed[name] = state.message or f"{name} failed"
+        except BaseException:
+            # Told to end: leaving this block waits for the tasks, which wait for their stages.
+            groups.stop_all()
+            raise
         # Submitted behind a failed future, a task run is marked NotReady without being run.
         for name in waiting:
-            above = [futures[other] for other in graph.upstream[name] if other in futures]
-            futures[name] = runner.submit(
-                work.with_options(name=name, task_run_name=name),
-                {"name": name, **parameters},
-                wait_for=above,
-            )
+            submit(name)
         for name in waiting:
             futures[name].wait()
     return ended, failed
+
+
+def _put(done: queue.SimpleQueue[str], name: str, _: PrefectFuture) -> None:
+    done.put(name)

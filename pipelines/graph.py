@@ -7,7 +7,7 @@ DVC alone knows which stage must run. Asking it once costs about a second; askin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ class Graph:
     upstream: Mapping[str, frozenset[str]]
     #: Stages that changed, with the reason in words.
     stale: Mapping[str, str]
+    #: Stages that the run cache cannot keep (a persistent output, say): they run where one asks.
+    local: frozenset[str] = frozenset()
 
     def ancestors(self, name: str) -> set[str]:
         """Every stage that ``name`` depends on, at any distance."""
@@ -68,7 +70,8 @@ def repository(root: Path | None = None) -> Iterator[Any]:
     from dvc.repo import Repo
 
     try:
-        with Repo(str(root) if root else None, _wait_for_lock=True) as repo:
+        # DVC names stages and outputs relative to the working directory.
+        with chdir(root or "."), Repo(_wait_for_lock=True) as repo:
             yield repo
     except DvcException as error:
         raise ClarityError(" ".join(str(error).split())) from None
@@ -82,7 +85,7 @@ def read_graph(root: Path | None = None) -> Graph:
 
 def graph_of(repo: Any) -> Graph:
     """The graph of an open repository, with what is stale in it."""
-    import networkx
+    import networkx  # type: ignore[import-untyped]
 
     graph = repo.index.graph
     position = {stage: place for place, stage in enumerate(repo.index.stages)}
@@ -91,7 +94,18 @@ def graph_of(repo: Any) -> Graph:
         stage.addressing: frozenset(above.addressing for above in graph.successors(stage))
         for stage in ordered
     }
-    return Graph(upstream, {name: _reason(what) for name, what in repo.status().items()})
+    return Graph(
+        upstream,
+        {name: _reason(what) for name, what in repo.status().items()},
+        frozenset(stage.addressing for stage in graph if not _cacheable(stage)),
+    )
+
+
+def _cacheable(stage: Any) -> bool:
+    """Whether DVC's run cache keeps this stage: the rule of ``dvc.stage.cache``."""
+    if not (stage.cmd and stage.deps and stage.outs) or stage.always_changed:
+        return False
+    return not any(out.persist or out.protocol != "local" for out in stage.outs)
 
 
 def _reason(changes: Iterable[str | Mapping[str, Any]]) -> str:

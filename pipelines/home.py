@@ -1,4 +1,4 @@
-"""Where the project and Prefect's state are: settled before Prefect is imported, which reads it once.
+"""Where the project and Prefect's state are: settled before Prefect is imported.
 
 Imports nothing heavy: the entry points call this first.
 """
@@ -19,9 +19,7 @@ def project_root(start: Path | None = None) -> Path:
     for folder in (here, *here.parents):
         if (folder / ".dvc").is_dir() and (folder / "dvc.yaml").is_file():
             return folder
-    raise ClarityError(
-        f"{here}: no dvc.yaml beside a .dvc folder here or above; run in the project"
-    )
+    raise ClarityError(f"{here}: no dvc.yaml beside a .dvc folder here or above; run it there")
 
 
 def prepare(root: Path | None = None) -> Path:
@@ -34,6 +32,8 @@ def prepare(root: Path | None = None) -> Path:
     os.environ.setdefault("PREFECT_HOME", str(root / ".prefect"))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    # Half a minute: what a lost machine's run is noticed by (prefect.toml has it for this folder).
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     home().mkdir(parents=True, exist_ok=True)
     return root

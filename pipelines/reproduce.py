@@ -64,10 +64,7 @@ def main(
 
     with available():
         from pipelines.flow import reproduce
-        from pipelines.runs import recover
 
-        for line in recover():
-            print(line)
         state = reproduce(
             max_parallel=max_parallel,
             stages=stage,

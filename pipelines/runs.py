@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,28 @@ def recorded(flow_run_id: str) -> Iterator[None]:
         yield
     finally:
         record.unlink(missing_ok=True)
+
+
+@contextmanager
+def carried(log: Callable[[str], None]) -> Iterator[str]:
+    """Around the body of every flow: first mend what crashed before, then leave nothing behind.
+
+    Yields the flow run's id.
+    """
+    from prefect import runtime
+
+    flow_run_id = str(runtime.flow_run.id)
+    if runtime.deployment.id:
+        watch_parent(flow_run_id)
+    with recorded(flow_run_id):
+        try:
+            for line in recover():
+                log(line)
+            yield flow_run_id
+        except BaseException:
+            # SIGTERM and Ctrl-C arrive here too.
+            groups.stop_all()
+            raise
 
 
 def recover() -> list[str]:

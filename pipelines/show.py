@@ -1,4 +1,4 @@
-"""What a run leaves for the eye in Prefect's UI: progress, the comparison table, verdicts, pictures.
+"""What a run leaves for the eye in Prefect's UI: progress, the table, verdicts, pictures.
 
 Artifacts are a view: where one cannot be made the run goes on.
 """

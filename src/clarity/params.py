@@ -232,6 +232,22 @@ class Gate(Section):
     guards: Guards
 
 
+class Drift(Section):
+    """When pictures that arrive are called different; read by the flows, by no stage."""
+
+    #: Level of all tests of one look together.
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    #: Smallest effect that counts: standard deviations of the reference (MMD for latent codes).
+    effect: Annotated[float, Field(ge=0)]
+    #: Fewest images that are judged.
+    minimum: Annotated[int, Field(ge=5)]
+    #: Of the latent codes' test; with k the smallest p-value is 1 / (k + 1), before adjustment.
+    permutations: Annotated[int, Field(ge=99)]
+    seed: Annotated[int, Field(ge=0)]
+    #: Batches in a row that have to drift before anybody is called.
+    lasting: Positive
+
+
 class Params(Section):
     """The whole file."""
 
@@ -245,6 +261,7 @@ class Params(Section):
     evaluate: Evaluate
     compare: Compare
     gate: Gate
+    drift: Drift
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -27,10 +27,10 @@ for epoch in range(1, 5):
     time.sleep(float(seconds) / 4)
     print(f"epoch {epoch}/4", flush=True)
 digest = hashlib.sha256(name.encode())
-for path in sorted(q for p in inputs for q in ([p] if os.path.isfile(p) else pathlib.Path(p).rglob("*"))):
+for path in sorted(str(q) for p in inputs for q in (pathlib.Path(p), *pathlib.Path(p).rglob("*"))):
     if os.path.isfile(path):
         digest.update(pathlib.Path(path).read_bytes())
-if digest and pathlib.Path("fail").exists() and name in pathlib.Path("fail").read_text().split():
+if pathlib.Path("fail").exists() and name in pathlib.Path("fail").read_text().split():
     sys.exit("clarity: images.npy: row 7 is not an image; remove it")
 pathlib.Path(out).parent.mkdir(parents=True, exist_ok=True)
 pathlib.Path(out).write_text(digest.hexdigest() + "\\n")

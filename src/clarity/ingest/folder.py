@@ -16,11 +16,11 @@ from clarity.files import sha256_bytes
 from clarity.ingest.items import Item, Source
 
 KINDS = frozenset(
-    (".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png")
-    + (".pnm", ".ppm", ".tif", ".tiff", ".webp")
+    {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
+    | {".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
 #: A larger file is no picture for 64×64; it would have to be held in memory whole.
-LARGEST = 256 * 2**20
+LARGEST = 64 * 2**20
 
 
 def open_source(folder: str) -> Source:

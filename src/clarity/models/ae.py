@@ -34,7 +34,7 @@ class PlainAutoencoder(Autoencoder):
         images: Tensor = self.decoder(z)
         return images
 
-    def start_from(self, mean: Tensor) -> None:
+    def start_from(self, mean: Tensor, variance: float) -> None:
         """The last bias at the mean colour."""
         start_colour(self.decoder, mean)
 

@@ -7,7 +7,6 @@ N×64×64×3; errors are measured on [0, 1].
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import cast
 
 import numpy as np
 import torch
@@ -26,9 +25,11 @@ class Autoencoder(nn.Module, ABC):
 
     Attributes:
         latent_size: elements of the code.
+        parts: names of the loss's parts that `training_loss` returns.
     """
 
     latent_size: int
+    parts: tuple[str, ...] = ()
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -58,11 +59,12 @@ class Autoencoder(nn.Module, ABC):
         """
         return nn.functional.mse_loss(self(x), x), {}
 
-    def start_from(self, mean: Tensor) -> None:
-        """Set the biases of the last layer so that the untrained output is near ``mean``.
+    def start_from(self, mean: Tensor, variance: float) -> None:
+        """Set what the training images tell beforehand: the untrained output is near ``mean``.
 
         Args:
             mean: mean training image, 3×64×64 in [-1, 1].
+            variance: mean squared distance of an element from ``mean``.
         """
 
 
@@ -92,4 +94,4 @@ def to_unit(x: Tensor) -> Tensor:
 def to_images(x: Tensor) -> np.ndarray:
     """A network's input or output (N×3×64×64) as stored images (uint8, N×64×64×3), rounded."""
     stored = to_unit(x.detach()).mul(255).round().to(torch.uint8)
-    return cast(np.ndarray, stored.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    return stored.permute(0, 2, 3, 1).contiguous().cpu().numpy()

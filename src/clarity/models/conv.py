@@ -36,10 +36,10 @@ class Convolutional(Autoencoder):
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (N×3×64×64 in [-1, 1]) of codes (N×latent)."""
-        images: Tensor = self.decoder(z.unflatten(1, self.map))
+        images: Tensor = self.decoder(z.reshape(-1, *self.map))
         return images
 
-    def start_from(self, mean: Tensor) -> None:
+    def start_from(self, mean: Tensor, variance: float) -> None:
         """The last bias at the mean colour: a convolution has one bias for a whole channel."""
         start_colour(self.decoder, mean)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from clarity.layout import CHANNELS, IMAGE_SIZE
@@ -39,9 +38,9 @@ class FullyConnected(Autoencoder):
     def decode(self, z: Tensor) -> Tensor:
         """Images (N×3×64×64 in [-1, 1]) of codes (N×latent)."""
         pixels: Tensor = self.decoder(z)
-        return pixels.unflatten(1, (CHANNELS, IMAGE_SIZE, IMAGE_SIZE))
+        return pixels.reshape(-1, CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
 
-    def start_from(self, mean: Tensor) -> None:
+    def start_from(self, mean: Tensor, variance: float) -> None:
         """Every pixel's bias at the mean face, so that training starts at what all faces share."""
         last = self.decoder[-2]
         assert isinstance(last, nn.Linear)
@@ -60,8 +59,7 @@ def stack(*sizes: int) -> nn.Sequential:
     for number, (inputs, outputs) in enumerate(pairs):
         layer = nn.Linear(inputs, outputs)
         last = number == len(pairs) - 1
-        nonlinearity = "linear" if last else "relu"
-        torch.nn.init.kaiming_normal_(layer.weight, nonlinearity=nonlinearity)
-        torch.nn.init.zeros_(layer.bias)
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if last else "relu")
+        nn.init.zeros_(layer.bias)
         layers += [layer] if last else [layer, nn.ReLU()]
     return nn.Sequential(*layers)

@@ -35,8 +35,8 @@ class PrincipalComponents(Autoencoder):
     def decode(self, z: Tensor) -> Tensor:
         """Images (N×3×64×64, about [-1, 1]) of codes (N×latent)."""
         pixels = z @ self.components + self.mean
-        return pixels.unflatten(1, (CHANNELS, IMAGE_SIZE, IMAGE_SIZE))
+        return pixels.reshape(-1, CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
 
-    def start_from(self, mean: Tensor) -> None:
+    def start_from(self, mean: Tensor, variance: float) -> None:
         """Before the fit, every image's reconstruction is the mean face."""
         self.mean.copy_(mean.flatten())

@@ -38,6 +38,8 @@ class Variational(Autoencoder):
         kl_warmup: share of all steps in which that weight grows linearly from 0 to ``beta``.
     """
 
+    parts = ("recon_nats", "kl_nats")
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -51,6 +53,8 @@ class Variational(Autoencoder):
         self.latent_size = latent
         self.encoder = encoder
         self.decoder = decoder
+        #: log σ² in units of its bound: Adam moves any parameter by about the learning rate a step,
+        #: and σ² has several nats to go.
         self.raw_log_variance = nn.Parameter(torch.zeros(()))
         self.beta = beta
         self.kl_warmup = kl_warmup
@@ -72,7 +76,7 @@ class Variational(Autoencoder):
     @property
     def log_variance(self) -> Tensor:
         """log σ² of p(x|z), one number for all elements, on [-1, 1]."""
-        return bounded(self.raw_log_variance)
+        return bounded(LOG_VARIANCE_BOUND * self.raw_log_variance)
 
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Both parts of the negative ELBO for each image (each N), in nats, summed over elements.
@@ -114,9 +118,12 @@ class Variational(Autoencoder):
         loss = (reconstruction + self.kl_weight(progress) * kl) / x[0].numel()
         return loss, {"recon_nats": reconstruction.detach(), "kl_nats": kl.detach()}
 
-    def start_from(self, mean: Tensor) -> None:
-        """The last bias at the mean colour."""
+    def start_from(self, mean: Tensor, variance: float) -> None:
+        """The last bias at the mean colour, and σ² at what the mean face leaves unexplained."""
         start_colour(self.decoder, mean)
+        start = math.log(variance) / LOG_VARIANCE_BOUND
+        with torch.no_grad():
+            self.raw_log_variance.fill_(math.atanh(min(max(start, -0.9), 0.9)))
 
 
 def bounded(raw: Tensor) -> Tensor:

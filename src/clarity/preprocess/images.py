@@ -50,7 +50,8 @@ def decode(content: bytes) -> Pixels:
             if width * height > MAX_PIXELS:
                 raise ImageProblem(_too_large(width, height))
             image.load()
-            return _rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image)
     except ImageProblem:
         raise
     except Image.DecompressionBombError:
@@ -127,10 +128,11 @@ def _rgb(image: Image.Image) -> Pixels:
             array = array.astype(np.uint16)
         return np.repeat(_to_uint8(array)[:, :, None], 3, axis=2)
     if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, picture)
-    return np.array(image.convert("RGB"))
+        picture = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.new("RGB", picture.size, "white")
+        image.paste(picture, mask=picture.getchannel("A"))
+    # Without needless copies: at the limit, each would be another 150 MB.
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _to_uint8(array: NDArray) -> Pixels:

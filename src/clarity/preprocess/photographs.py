@@ -15,9 +15,12 @@ from clarity.layout import IMAGE_SIZE, JUDGED_SPLITS
 from clarity.preprocess.images import Pixels, to_square
 
 NAMES = ("china", "flower")
-#: Crops flatter than this (standard deviation of the luma, of 255) are drawn again.
-CONTRAST = 25.0
-ATTEMPTS = 20
+#: Each photograph is cut into this many rows and columns of cells.
+GRID = (4, 6)
+#: Crops with less structure are drawn again: mean difference of neighbouring pixels' luma, of 255.
+#: Stretched to a face's contrast, an empty sky would show only the traces of its compression.
+STRUCTURE = 5.0
+ATTEMPTS = 50
 
 
 @cache
@@ -30,49 +33,78 @@ def _photographs() -> tuple[Pixels, ...]:
 def photograph(image: Pixels, split: str, rng: np.random.Generator) -> tuple[Pixels, str]:
     """A crop with the colours of ``image``, and the name of the photograph.
 
-    Each judged split cuts from a vertical third of its own, so that no pixel is in two splits.
+    The cells of a photograph are dealt out diagonally to the judged splits: no pixel is in two of
+    them, and each sees all parts of the picture.
     """
     number = int(rng.integers(len(NAMES)))
     picture = _photographs()[number]
-    third = picture.shape[1] // len(JUDGED_SPLITS)
-    strip = picture[:, JUDGED_SPLITS.index(split) * third :][:, :third]
-    best, best_contrast = _crop(strip, rng), -1.0
-    candidate = best
+    best = candidate = _crop(picture, split, rng)
     for _ in range(ATTEMPTS):
-        contrast = float(candidate.mean(axis=2).std())
-        if contrast > best_contrast:
-            best, best_contrast = candidate, contrast
-        if contrast >= CONTRAST:
+        if _structure(candidate) > _structure(best):
+            best = candidate
+        if _structure(best) >= STRUCTURE:
             break
-        candidate = _crop(strip, rng)
+        candidate = _crop(picture, split, rng)
     return match_colours(best, image), NAMES[number]
 
 
-def _crop(strip: Pixels, rng: np.random.Generator) -> Pixels:
-    height, width = strip.shape[:2]
-    side = int(rng.integers(IMAGE_SIZE, width + 1))
+def cell(split: str, number: int, height: int, width: int) -> tuple[slice, slice]:
+    """One of the cells of a split in a photograph of that size, as rows and columns of pixels."""
+    rows, columns = GRID
+    own = [
+        (row, column)
+        for row in range(rows)
+        for column in range(columns)
+        if (row + column) % len(JUDGED_SPLITS) == JUDGED_SPLITS.index(split)
+    ]
+    row, column = own[number % len(own)]
+    tall, wide = height // rows, width // columns
+    return (
+        slice(row * tall, (row + 1) * tall),
+        slice(column * wide, (column + 1) * wide),
+    )
+
+
+def _crop(picture: Pixels, split: str, rng: np.random.Generator) -> Pixels:
+    rows, columns = GRID
+    number = int(rng.integers(rows * columns // len(JUDGED_SPLITS)))
+    part = picture[cell(split, number, *picture.shape[:2])]
+    height, width = part.shape[:2]
+    side = int(rng.integers(IMAGE_SIZE, min(height, width) + 1))
     top = int(rng.integers(0, height - side + 1))
     left = int(rng.integers(0, width - side + 1))
-    crop = strip[top : top + side, left : left + side]
+    crop = part[top : top + side, left : left + side]
     return to_square(crop[:, ::-1] if rng.random() < 0.5 else crop)
 
 
-def match_colours(image: Pixels, model: Pixels) -> Pixels:
-    """``image`` with the mean and the covariance of ``model``'s channels.
+def _structure(crop: Pixels) -> float:
+    luma = crop.mean(axis=2)
+    down, across = np.abs(np.diff(luma, axis=0)).mean(), np.abs(np.diff(luma, axis=1)).mean()
+    return float(down + across) / 2
 
-    The linear Monge-Kantorovich map between two Gaussians (Pitié & Kokaram 2007). Beside a grey
-    model the covariance has rank one, and the result is grey too.
+
+def match_colours(image: Pixels, model: Pixels) -> Pixels:
+    """``image`` with the colours of ``model``, both uint8 64×64×3.
+
+    First the linear Monge-Kantorovich map between two Gaussians (Pitié & Kokaram 2007), which
+    brings the channels' correlations over; then, in each channel, every value is replaced by the
+    model's value of the same rank, so that its histogram is exactly the model's. (The map alone
+    leaves less contrast wherever it has to be clipped, and that would give the crops away.) Beside
+    a grey model the result is grey.
     """
     source, target = _flat(image), _flat(model)
     covariance = np.cov(source.T) + 1e-3 * np.eye(3)
     root = _root(covariance)
     inverse = np.linalg.inv(root)
     transform = inverse @ _root(root @ np.cov(target.T) @ root) @ inverse
-    matched = (source - source.mean(axis=0)) @ transform.T + target.mean(axis=0)
+    mapped = (source - source.mean(axis=0)) @ transform.T
     if (model == model[:, :, :1]).all():
-        matched[:] = matched.mean(axis=1, keepdims=True)
-    pixels: Pixels = np.rint(np.clip(matched, 0, 255)).astype(np.uint8)
-    return pixels.reshape(image.shape)
+        mapped = np.repeat(mapped.mean(axis=1, keepdims=True), 3, axis=1)
+    values = np.sort(model.reshape(-1, 3), axis=0)
+    ranks = np.argsort(mapped, axis=0, kind="stable")
+    matched = np.empty_like(values)
+    np.put_along_axis(matched, ranks, values, axis=0)
+    return matched.reshape(image.shape)
 
 
 def _flat(image: Pixels) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,11 @@ class Files:
     scorer: Path
 
     @classmethod
-    def of_training(cls, training: Training) -> Files:
-        """The files of a training in the workspace."""
+    def of_training(cls, training: Training, root: Path = Path()) -> Files:
+        """The files of a training in the workspace, or in another checkout of the project."""
         scorer = training.evaluation / "scorer.safetensors"
-        return cls(training.weights, training.description, training.details, scorer)
+        paths = (training.weights, training.description, training.details, scorer)
+        return cls(*(root / path for path in paths))
 
     @classmethod
     def of_artifacts(cls, artifacts: dict[str, str]) -> Files:
@@ -77,7 +79,8 @@ class Detector:
         self.threshold = float(entry["value"])
         #: Share of normals above the threshold that it was set for.
         self.stated_rate = float(entry["false_alarm_rate"])
-        self.device = next((p.device for p in model.parameters()), None)
+        # PCA has buffers and no parameters.
+        self.device = next(chain(model.parameters(), model.buffers())).device
 
     @classmethod
     def load(cls, files: Files, device: str = "cpu") -> Detector:

@@ -28,15 +28,17 @@ TAG_FINGERPRINT = "clarity.fingerprint"
 TAG_WEIGHTS = "clarity.weights"
 TAG_EVALUATION = "clarity.evaluation"
 TAG_FLOW_RUN = "clarity.flow_run"
+#: "true" where code or parameters differed from the commit.
+TAG_DIRTY = "clarity.commit_dirty"
 
 
-def digests_of(training: Training) -> tuple[str, str]:
+def digests_of(training: Training, root: Path = Path()) -> tuple[str, str]:
     """SHA-256 of a training's weights (with their description) and of its evaluation.
 
     The evaluation counts with what a version is served and judged by: every figure and the scorer.
     Pictures do not count: drawing them anew makes no other model.
     """
-    files = Files.of_training(training)
+    files = Files.of_training(training, root)
     return _digest(files.weights, files.description), _digest(files.details, files.scorer)
 
 

@@ -5,7 +5,7 @@ from clarity.statistics.auroc import (
     auroc_interval,
     placement_values,
 )
-from clarity.statistics.bootstrap import bootstrap_means
+from clarity.statistics.bootstrap import bootstrap_means, simultaneous_bands
 from clarity.statistics.gate import GateDecision, gate_decision, people_needed
 from clarity.statistics.interval import POPULATION, THIS_TRAINING, Interval
 from clarity.statistics.means import (
@@ -14,6 +14,7 @@ from clarity.statistics.means import (
     mean_interval,
     slope_interval,
 )
+from clarity.statistics.ranking import ranking_interval
 from clarity.statistics.trainings import (
     training_difference_interval,
     training_interval,
@@ -38,7 +39,9 @@ __all__ = [
     "mean_interval",
     "people_needed",
     "placement_values",
+    "ranking_interval",
     "settles",
+    "simultaneous_bands",
     "slope_interval",
     "training_difference_interval",
     "training_interval",

@@ -21,6 +21,7 @@ from clarity.statistics.interval import (
     THIS_TRAINING,
     Interval,
     Scale,
+    Scope,
     check_confidence,
     limits,
     mixed_quantile,
@@ -104,7 +105,7 @@ def crossed_interval(
     blocks: NDArray[Any] | None = None,
     scale: Scale = "linear",
     derivative: float = 1.0,
-    floor: tuple[int, int] | None = None,
+    floor: tuple[int, int, int, int] | None = None,
 ) -> Interval:
     """The interval of a statistic from its parts.
 
@@ -147,30 +148,17 @@ def crossed_interval(
         spread = float(((z - z.mean(axis=0)) ** 2).sum())
         residuals.append(factor * spread / (part.seeds - 1))
     freedoms = [p.seeds - 1 for p in random if p.seeds >= 2]
-    components = combine(people, df_people, seeds, residuals, freedoms)
-    error = abs(derivative) * math.sqrt(components.variance)
-    quantile = mixed_quantile(1 - confidence, components.shares, components.dfs)
-    low, high = limits(estimate, error, quantile, confidence, scale, floor)
-    return Interval(
-        estimate=estimate,
-        low=low,
-        high=high,
-        confidence=confidence,
+    return assemble(
+        estimate,
+        combine(people, df_people, seeds, residuals, freedoms),
+        confidence,
         seeds=min((p.seeds for p in random), default=min(p.seeds for p in parts)),
         groups=count,
+        images=images,
         scope=THIS_TRAINING if single else POPULATION,
         method=method,
-        images=images,
         scale=scale,
-        standard_error=error,
-        quantile=quantile,
-        df=components.df,
-        df_people=components.dfs[0],
-        df_seeds=components.dfs[1],
-        df_residual=components.dfs[2],
-        people_share=components.shares[0],
-        seed_share=components.shares[1],
-        residual_share=components.shares[2],
+        derivative=derivative,
         floor=floor,
     )
 
@@ -217,6 +205,48 @@ def combine(
         return Components(0.0, df_people, (1.0, 0.0, 0.0), dfs)
     df = total**2 / (people**2 / df_people + between + inner)
     return Components(total, df, (of_people / total, of_seeds / total, residual / total), dfs)
+
+
+def assemble(
+    estimate: float,
+    components: Components,
+    confidence: float,
+    *,
+    seeds: int,
+    groups: int,
+    images: int,
+    scope: Scope,
+    method: str,
+    scale: Scale = "linear",
+    derivative: float = 1.0,
+    floor: tuple[int, int, int, int] | None = None,
+) -> Interval:
+    """The interval from its components of variance; see :func:`crossed_interval`."""
+    error = abs(derivative) * math.sqrt(components.variance)
+    quantile = mixed_quantile(1 - confidence, components.shares, components.dfs)
+    low, high = limits(estimate, error, quantile, confidence, scale, floor)
+    return Interval(
+        estimate=estimate,
+        low=low,
+        high=high,
+        confidence=confidence,
+        seeds=seeds,
+        groups=groups,
+        scope=scope,
+        method=method,
+        images=images,
+        scale=scale,
+        standard_error=error,
+        quantile=quantile,
+        df=components.df,
+        df_people=components.dfs[0],
+        df_seeds=components.dfs[1],
+        df_residual=components.dfs[2],
+        people_share=components.shares[0],
+        seed_share=components.shares[1],
+        residual_share=components.shares[2],
+        floor=floor,
+    )
 
 
 def _prepare(x: Floats, codes: Codes, count: int, members: Codes) -> _Block:

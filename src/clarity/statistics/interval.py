@@ -39,6 +39,9 @@ def _reduction(value: float) -> float:
     return -math.expm1(value) if value < 700 else -math.inf
 
 
+#: AUROCs this near to 0 or 1 get an interval at least as wide as independent images would give.
+NEAR_END = 0.05
+
 #: From the reported scale to the one on which the estimate is taken to be t-distributed, and back.
 _LINKS: dict[Scale, tuple[Callable[[float], float], Callable[[float], float]]] = {
     "linear": (_identity, _identity),
@@ -72,7 +75,7 @@ class Interval:
         df_people, df_seeds, df_residual: of the components.
         people_share, seed_share, residual_share: of the variance, sum 1 (with one training all of
             it is the people's, the residual included); NaN where nothing is known.
-        floor: number of clusters among normals and among anomalies, for AUROCs of exactly 0 or 1.
+        floor: for AUROCs: clusters among normals and among anomalies, normals, anomalies.
     """
 
     estimate: float
@@ -94,7 +97,7 @@ class Interval:
     people_share: float = math.nan
     seed_share: float = math.nan
     residual_share: float = math.nan
-    floor: tuple[int, int] | None = None
+    floor: tuple[int, int, int, int] | None = None
 
     @property
     def known(self) -> bool:
@@ -181,20 +184,27 @@ def limits(
     quantile: float,
     confidence: float,
     scale: Scale,
-    floor: tuple[int, int] | None = None,
+    floor: tuple[int, int, int, int] | None = None,
 ) -> tuple[float, float]:
     """Estimate ± quantile × standard error on ``scale``, taken back from it."""
     if scale == "logit":
         if not math.isfinite(standard_error):
             return 0.0, 1.0
+        clusters, images = (floor[:2], floor[2:]) if floor else ((1, 1), (1, 1))
         if estimate in (0.0, 1.0) or standard_error == 0:
-            return _score_limits(estimate, confidence, floor or (1, 1))
+            return score_limits(estimate, confidence, clusters)
     if not math.isfinite(standard_error):
         return -math.inf, 1.0 if scale == "reduction" else math.inf
     link, unlink = _LINKS[scale]
     reach = quantile * standard_error
     ends = unlink(link(estimate) - reach), unlink(link(estimate) + reach)
-    return min(ends), max(ends)
+    low, high = min(ends), max(ends)
+    if scale == "logit" and not NEAR_END < estimate < 1 - NEAR_END:
+        # A few pairs in the wrong order tell little about the variance: never narrower than what
+        # independent images would give.
+        floor_low, floor_high = score_limits(estimate, confidence, images)
+        low, high = min(low, floor_low), max(high, floor_high)
+    return low, high
 
 
 def mixed_quantile(
@@ -215,17 +225,17 @@ def mixed_quantile(
     return total
 
 
-def _score_limits(
-    estimate: float, confidence: float, clusters: tuple[int, int]
+def score_limits(
+    estimate: float, confidence: float, numbers: tuple[int, int]
 ) -> tuple[float, float]:
-    """Limits of an AUROC without observed variance: those θ that ``estimate`` does not reject.
+    """Limits of an AUROC without recourse to its observed variance: the θ not rejected by it.
 
     Score-type interval with the variance of Hanley & McNeil (1982) as Newcombe (2006, method 5)
-    simplified it, one observation a cluster: conservative, and never of zero width.
+    simplified it, for ``numbers`` independent normals and anomalies. Never of zero width.
     """
-    m, n = clusters
-    z = float(stats.norm.isf((1 - confidence) / 2))
-    theta = np.linspace(0, 1, 20001)[1:-1]
+    m, n = numbers
+    z = float(special.ndtri((1 + confidence) / 2))
+    theta = special.expit(np.linspace(-16, 16, 16001))
     half = (m + n) / 2 - 1
     spread = 1 + half * (1 - theta) / (2 - theta) + half * theta / (1 + theta)
     accepted = theta[

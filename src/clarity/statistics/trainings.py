@@ -12,15 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from clarity.errors import ClarityError
-from clarity.statistics.crossed import Floats
-from clarity.statistics.interval import (
-    POPULATION,
-    THIS_TRAINING,
-    Interval,
-    check_confidence,
-    limits,
-    mixed_quantile,
-)
+from clarity.statistics.crossed import Components, Floats, assemble
+from clarity.statistics.interval import POPULATION, THIS_TRAINING, Interval, check_confidence
 
 
 def training_interval(
@@ -93,25 +86,16 @@ def _welch(
     variances = [k**2 * float(np.var(x, ddof=1)) / len(x) for x, k in several]
     total = sum(variances)
     curvature = sum(v**2 / (len(x) - 1) for v, (x, _) in zip(variances, several, strict=True))
-    error = math.nan if single else math.sqrt(total)
     df = 0.0 if single else total**2 / curvature if curvature > 0 else math.inf
     shares = (math.nan, math.nan, math.nan) if single else (0.0, 1.0, 0.0)
-    quantile = mixed_quantile(1 - confidence, shares, (math.inf, df, math.inf))
-    low, high = limits(estimate, error, quantile, confidence, "linear")
-    return Interval(
-        estimate=estimate,
-        low=low,
-        high=high,
-        confidence=confidence,
+    variance = math.inf if single else total
+    return assemble(
+        estimate,
+        Components(variance, df, shares, (math.inf, df, math.inf)),
+        confidence,
         seeds=min((len(x) for x, _ in random), default=min(len(x) for x, _, _ in parts)),
         groups=0,
+        images=0,
         scope=THIS_TRAINING if single else POPULATION,
         method=method,
-        standard_error=error,
-        quantile=quantile,
-        df=df,
-        df_seeds=df,
-        people_share=shares[0],
-        seed_share=shares[1],
-        residual_share=shares[2],
     )

@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scipy import stats
-
 from clarity.errors import ClarityError
-from clarity.statistics.interval import POPULATION, Interval
+from clarity.statistics.interval import POPULATION, Interval, mixed_quantile
 
 Outcome = Literal["confirmed", "refuted", "undecided"]
 Direction = Literal["greater", "less"]
@@ -120,7 +118,7 @@ def verdict(
     if direction == "less":
         beyond, short = wide.high < bound, wide.low >= bound
     side = "above" if direction == "greater" else "below"
-    shown = f"{bound:g}"
+    shown = f"{100 * bound:g} %" if interval.scale == "reduction" else f"{bound:g}"
     if beyond:
         because = f"the whole interval lies {side} {shown}"
         return Verdict("confirmed", interval, level, margin, direction, because, None, note)
@@ -140,14 +138,12 @@ def settles(interval: Interval, bound: float, confidence: float, power: float = 
     where neither alone is enough.
     """
     per_person = interval.images / interval.groups if interval.groups else 0.0
-    if interval.groups == 1:
+    if not interval.known:
         return Need(1, math.ceil(per_person), 0, "needs pictures of at least one more person")
+    distance = _distance(interval, bound)
 
     def enough(people: float, seeds: float) -> bool:
-        error, df = _planned(interval, people, seeds)
-        distance = _distance(interval, bound)
-        reach = float(stats.t.isf((1 - confidence) / 2, df)) + float(stats.t.ppf(power, df))
-        return distance >= reach * error
+        return distance >= _planned_reach(interval, people, seeds, confidence, power)
 
     seeds_rule = interval.seed_share > interval.people_share
     more_people = _smallest(lambda f: enough(f, 1), interval.groups)
@@ -219,21 +215,30 @@ def _distance(interval: Interval, bound: float) -> float:
     return abs(interval.estimate - bound)
 
 
-def _planned(interval: Interval, people: float, seeds: float) -> tuple[float, float]:
-    """Standard error and degrees of freedom with ``people`` and ``seeds`` times as many."""
+def _planned_reach(
+    interval: Interval, people: float, seeds: float, confidence: float, power: float
+) -> float:
+    """How far off a bound must be to be excluded, with so many times the people and the seeds."""
     variance = interval.standard_error**2
-    of_people = variance * interval.people_share / people
-    of_seeds = variance * interval.seed_share / seeds
-    residual = variance * interval.residual_share / (people * seeds)
-    total = of_people + of_seeds + residual
-    df_people = max(interval.df_people * people, 1.0)
-    df_seeds = max(interval.seeds * seeds - 1, 1.0)
-    curvature = (
-        (of_people + residual) ** 2 / df_people
-        + (of_seeds + residual) ** 2 / df_seeds
-        + residual**2 / (df_people * df_seeds)
+    planned = (
+        variance * interval.people_share / people,
+        variance * interval.seed_share / seeds,
+        variance * interval.residual_share / (people * seeds),
     )
-    return math.sqrt(total), total**2 / curvature if curvature > 0 else math.inf
+    total = sum(planned)
+    if total == 0:
+        return 0.0
+    shares = (planned[0] / total, planned[1] / total, planned[2] / total)
+    parts = interval.df_seeds / max(interval.seeds - 1, 1)
+    dfs = (
+        max(interval.df_people * people, 1.0),
+        parts * max(interval.seeds * seeds - 1, 1.0),
+        max(interval.df_residual * people * seeds, 1.0),
+    )
+    quantiles = mixed_quantile(1 - confidence, shares, dfs) + mixed_quantile(
+        2 * (1 - power), shares, dfs
+    )
+    return quantiles * math.sqrt(total)
 
 
 def _smallest(enough: Callable[[float], bool], have: int) -> int | None:

@@ -1,0 +1,69 @@
+"""A Prefect worker for this machine that leaves nothing running when it is killed.
+
+    python -m pipelines.worker --pool clarity
+
+`prefect worker start`, in the project's own environment, under the supervisor. What an earlier
+worker left behind is mended first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clarity.errors import ClarityError
+from pipelines import groups
+from pipelines.home import prepare
+from pipelines.reproduce import run
+from pipelines.server import API, answers, running
+
+POOL = "clarity"
+
+
+def launch(root: Path, pool: str, limit: int, name: str | None = None) -> groups.Group:
+    """Start a process worker whose flow runs work in this checkout of the project."""
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
+    command += ["--pool", pool, "--limit", str(limit), *(["--name", name] if name else [])]
+    inherited = [entry for entry in [os.environ.get("PYTHONPATH")] if entry]
+    env = {
+        "CLARITY_HOME": str(root),
+        "PYTHONPATH": os.pathsep.join([str(root / "src"), str(root), *inherited]),
+    }
+    # A flow run gets this long to end its stages and to say that it was stopped.
+    return groups.start(
+        command, f"worker of {pool}", env=env, grace=10, output=sys.stdout.fileno(), service=True
+    )
+
+
+def main(
+    pool: Annotated[str, typer.Option(help="The work pool to take flow runs from.")] = POOL,
+    limit: Annotated[int, typer.Option(help="Flow runs at once.")] = 1,
+    name: Annotated[str | None, typer.Option(help="The worker's name in the UI.")] = None,
+) -> None:
+    """Take flow runs from a work pool, until stopped. The server is named by PREFECT_API_URL."""
+    root = prepare()
+    api = running()
+    if api is None or not answers(api, timeout=10):
+        raise ClarityError(
+            f"{API}={api or ''}: no Prefect server answers there; set it to your server's address"
+        )
+    os.environ[API] = api
+    from pipelines.runs import recover
+
+    for line in recover():
+        print(line)
+    worker = launch(root, pool, limit, name)
+    try:
+        code = worker.wait()
+    except KeyboardInterrupt:
+        worker.stop()
+        code = 0 if worker.wait() >= 128 else 1
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,30 @@
+"""Where and how a network computes: device, threads, determinism."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from clarity.errors import ClarityError
+
+
+def prepare(device: str, threads: int) -> torch.device:
+    """Set torch up for one stage: ``threads`` threads, deterministic algorithms; give the device.
+
+    Args:
+        device: ``auto`` (the GPU if there is one), ``cpu`` or ``cuda``.
+        threads: of torch on the CPU; sums differ in their last bits between one and two.
+
+    Raises:
+        ClarityError: ``cuda`` without a GPU.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # cuBLAS repeats its sums in one order only with a workspace of a fixed size.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise ClarityError("params.yaml: device: no CUDA device here; set it to auto or cpu")
+    return torch.device("cuda" if found and device != "cpu" else "cpu")

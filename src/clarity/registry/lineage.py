@@ -1,0 +1,151 @@
+"""`clarity lineage X`: from any end of the chain to all of it, and the commands that rebuild it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from clarity.errors import ClarityError
+from clarity.files import sha256_file
+from clarity.layout import INDEX
+from clarity.params import load_params
+from clarity.registry.history import History
+from clarity.registry.reading import Reader, Record, matching, open_reader
+from clarity.score.registered import (
+    TAG_COMMIT,
+    TAG_DATA,
+    TAG_DIRTY,
+    TAG_EVALUATION,
+    TAG_FAMILY,
+    TAG_FINGERPRINT,
+    TAG_FLOW_RUN,
+    TAG_IDENTITY,
+    TAG_MODEL,
+    TAG_NAME,
+    TAG_SEED,
+    TAG_STAGE,
+    TAG_WEIGHTS,
+)
+
+#: Chains printed in full; more are only listed.
+MOST = 3
+#: Stages that belong to no single training: what they made is the data of the present workspace.
+SHARED_STAGES = ("ingest", "preprocess", "compare", "publish")
+PREFIX = 12
+
+
+def show(name: str) -> None:
+    """Print the chain of everything that ``name`` stands for.
+
+    Args:
+        name: version (``3``, ``v3``), alias, run id, data digest, git commit, DVC stage
+            (``train@conv-small-0``), training, or the id of an orchestrator's flow run; of ids and
+            digests the first six characters or more.
+
+    Raises:
+        ClarityError: nothing bears that name.
+    """
+    from rich.console import Console
+
+    registered = load_params().gate.name
+    found = find(open_reader(registered), name.strip())
+    history = History()
+    # No wrapping: what is printed is to be copied.
+    console = Console(soft_wrap=True, highlight=False)
+    for record in found[:MOST]:
+        console.print("\n".join(chain(record, registered, history)), markup=False)
+    if len(found) > MOST:
+        rest = ", ".join(_title(record, registered) for record in found[MOST:])
+        console.print(f"\nand {len(found) - MOST} more: {rest}", markup=False)
+
+
+def find(reader: Reader, name: str) -> list[Record]:
+    """Versions first; runs only where no version bears the name. Newest first."""
+    versions = reader.versions()
+    if name in SHARED_STAGES:
+        if not INDEX.is_file():
+            raise ClarityError(f"{INDEX}: missing; `dvc checkout` or `dvc repro` brings it back")
+        digest = sha256_file(INDEX)
+        found = [one for one in versions if one.tag(TAG_DATA) == digest]
+    else:
+        found = matching(versions, name)
+    if not found and len(name) >= 3:
+        found = matching(reader.runs(name), name)
+    if not found:
+        numbers = ", ".join(str(one.number) for one in versions[:10]) or "none yet"
+        raise ClarityError(
+            f"{name}: no version, alias, run, data digest, commit, stage or flow run is called so "
+            f"or begins so (six characters at least); versions: {numbers}"
+        )
+    return found
+
+
+def chain(record: Record, registered: str, history: History) -> list[str]:
+    """The lines that say where a version came from."""
+    stage = record.tag(TAG_STAGE) or "unknown"
+    training = record.tag(TAG_NAME)
+    links = [
+        (
+            "model",
+            f"{record.tag(TAG_MODEL)}, seed {record.tag(TAG_SEED)}, {record.tag(TAG_FAMILY)}",
+        ),
+        ("identity", record.tag(TAG_IDENTITY)),
+        ("weights", record.tag(TAG_WEIGHTS)),
+        ("evaluation", record.tag(TAG_EVALUATION)),
+        ("MLflow run", record.run_id),
+        ("DVC stages", f"{stage}, evaluate@{training}" if training else stage),
+        ("fingerprint", record.tag(TAG_FINGERPRINT)),
+        ("data", _data(record)),
+        ("git commit", _commit(record)),
+        ("flow run", record.tag(TAG_FLOW_RUN) or "none: not started by a flow"),
+    ]
+    lines = [_title(record, registered)]
+    lines += [f"  {key:<12}{value or 'unknown'}" for key, value in links]
+    moves = [
+        f"    {one.time[:19].replace('T', ' ')}  {one.event} {one.alias or ''}: {one.why}"
+        for one in history.entries
+        if record.number is not None and record.number in (one.before, one.after)
+    ]
+    if moves:
+        lines += ["  history", *moves]
+    return [*lines, "  reproduce", *(f"    {line}" for line in _commands(record))]
+
+
+def _title(record: Record, registered: str) -> str:
+    if record.number is None:
+        return f"run {record.run_id[:PREFIX]} ({record.tag(TAG_NAME) or 'no training'})"
+    aliases = f", {' and '.join(record.aliases)}" if record.aliases else ""
+    return f"{registered} version {record.number} ({record.tag(TAG_NAME)}{aliases})"
+
+
+def _data(record: Record) -> str:
+    digest = record.tag(TAG_DATA)
+    if not digest:
+        return ""
+    here = INDEX.is_file() and sha256_file(INDEX) == digest
+    note = f"{INDEX} lists every image's SHA-256" if here else "not what is in the workspace now"
+    return f"{digest} ({note})"
+
+
+def _commit(record: Record) -> str:
+    commit = record.tag(TAG_COMMIT)
+    if not commit:
+        return "unknown: made outside a git repository"
+    dirty = record.tag(TAG_DIRTY) == "true"
+    return f"{commit} (with uncommitted changes on top)" if dirty else commit
+
+
+def _commands(record: Record) -> list[str]:
+    """What one types to get the same bytes again, with and without this command line."""
+    commit, training = record.tag(TAG_COMMIT), record.tag(TAG_NAME)
+    lines = [f"clarity restore {record.number}"] if record.number is not None else []
+    if not commit or not training:
+        return lines or ["# the commit is unknown; the fingerprint above names what it took"]
+    folder = shlex.quote(f"../{Path.cwd().name}-{commit[:8]}")
+    return [
+        *lines,
+        "# or by hand:",
+        f"git worktree add --detach {folder} {commit} && cd {folder}",
+        f"dvc pull evaluate@{training} || dvc repro evaluate@{training}",
+        f"sha256sum models/{training}/weights.safetensors",
+    ]

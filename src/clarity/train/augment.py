@@ -1,0 +1,30 @@
+"""Faces that the camera could also have taken: mirrored, and a few pixels to the side."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def augment(images: Tensor, generator: torch.Generator, *, flip: bool, shift: int) -> Tensor:
+    """Each image mirrored by a fair coin and shifted by up to ``shift`` pixels either way.
+
+    What a shift uncovers repeats the edge. Pixels are moved, never blended: no blur is taught.
+
+    Args:
+        images: uint8, N×H×W×3, on any device.
+        generator: source of the draws, on the CPU, so that every device sees the same ones.
+        flip: whether to mirror left and right.
+        shift: largest shift in pixels.
+    """
+    count, height, width, _ = images.shape
+    offsets = torch.randint(-shift, shift + 1, (2, count, 1), generator=generator)
+    mirrored = torch.randint(0, 2, (count, 1), generator=generator).bool() & flip
+    rows = (torch.arange(height) + offsets[0]).clamp(0, height - 1)
+    columns = (torch.arange(width) + offsets[1]).clamp(0, width - 1)
+    columns = torch.where(mirrored, width - 1 - columns, columns)
+    which, rows, columns = (
+        index.to(images.device)
+        for index in (torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :])
+    )
+    return images[which, rows, columns]

@@ -1,0 +1,120 @@
+"""Checkpoints: one safetensors file, written atomically, under the training's fingerprint.
+
+They lie outside DVC's outputs, which DVC deletes before a stage runs. Tensors are the network's,
+the optimiser's and the best epoch's; the rest is JSON in the file's header. Nothing of a random
+generator is kept: every draw comes from a seed of (training seed, epoch, batch).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from clarity.files import atomic_path
+from clarity.layout import CHECKPOINTS
+
+#: At most about this share of the time goes into saving.
+SAVING_SHARE = 0.05
+
+
+@dataclass
+class State:
+    """How far a training has come."""
+
+    #: Optimiser steps taken.
+    step: int = 0
+    #: Seconds of training, without saving, over all its starts.
+    seconds: float = 0.0
+    #: Rows of curves.csv so far, and images a second in each.
+    rows: list[dict[str, float]] = field(default_factory=list)
+    speeds: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    best_mse: float = float("inf")
+
+
+class Checkpoint:
+    """The checkpoint of one training, saved now and then, resumed from, deleted at the end.
+
+    Args:
+        fingerprint: of the training; another one never finds this checkpoint.
+    """
+
+    def __init__(self, fingerprint: str) -> None:
+        self.directory = CHECKPOINTS / fingerprint
+        self._path = self.directory / "checkpoint.safetensors"
+        self._saved = time.monotonic()
+        self._cost = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed since the last save for another to cost little."""
+        return time.monotonic() - self._saved > self._cost / SAVING_SHARE
+
+    def save(
+        self,
+        state: State,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        best: Mapping[str, Tensor],
+    ) -> None:
+        """Replace the checkpoint by this state."""
+        started = time.monotonic()
+        tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+        for number, slots in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{number}/{slot}": value for slot, value in slots.items()}
+        tensors |= {f"best/{name}": value for name, value in best.items()}
+        with atomic_path(self._path) as temporary:
+            save_file(
+                {name: value.cpu().contiguous() for name, value in tensors.items()},
+                temporary,
+                metadata={"state": json.dumps(asdict(state))},
+            )
+        self._saved = time.monotonic()
+        self._cost = self._saved - started
+
+    def resume(
+        self, network: torch.nn.Module, optimizer: torch.optim.Optimizer
+    ) -> tuple[State, dict[str, Tensor]] | None:
+        """Fill network and optimiser from the checkpoint; the state and the best weights, or None.
+
+        A file that cannot be read counts as none: the training starts again.
+        """
+        try:
+            with safe_open(self._path, framework="pt") as file:
+                state = State(**json.loads(file.metadata()["state"]))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError):
+            return None
+        network.load_state_dict(_part(tensors, "network"))
+        parameters = [value for group in optimizer.param_groups for value in group["params"]]
+        slots: dict[int, dict[str, Any]] = {}
+        for name, value in _part(tensors, "optimizer").items():
+            number, slot = name.split("/")
+            parameter = parameters[int(number)]
+            # The moments take their parameter's order in memory, which the file does not keep.
+            same = value.shape == parameter.shape and slot != "step"
+            filled = torch.empty_like(parameter).copy_(value) if same else value
+            slots.setdefault(int(number), {})[slot] = filled
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        return state, _part(tensors, "best")
+
+    def delete(self) -> None:
+        """Remove the checkpoint and whatever lies beside it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {
+        name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)
+    }

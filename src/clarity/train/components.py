@@ -1,0 +1,60 @@
+"""PCA's fit: exact where the images fit into memory, incremental beyond."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clarity.errors import ClarityError
+from clarity.models.base import PIXELS
+from clarity.train.data import CHUNK, Images
+
+#: Up to so many images the fit is exact: a copy in float32 and a centred one take 1 GB.
+EXACT = 10_000
+#: Up to so many it is a full singular value decomposition; Lanczos (ARPACK) finds the first
+#: components of more in a fraction of the time, to the same accuracy.
+FULL = 1_000
+#: Images of a batch beyond `EXACT`, at least.
+BATCH = 2_048
+
+
+def fit_components(images: Images, latent: int, name: str) -> tuple[Tensor, Tensor]:
+    """Mean (12288) and the ``latent`` first principal components (latent×12288) of the images.
+
+    Raises:
+        ClarityError: more components than images.
+    """
+    from sklearn.decomposition import PCA, IncrementalPCA
+
+    count = len(images)
+    if latent > min(count, PIXELS):
+        raise ClarityError(
+            f"models.{name}.latent: {latent} components of {count} training images; "
+            f"at most {min(count, PIXELS)} are possible"
+        )
+    if count <= EXACT:
+        solver = "full" if count <= max(FULL, latent) else "arpack"
+        pca = PCA(latent, svd_solver=solver, random_state=0)
+        pca.fit(_matrix(images, torch.arange(count)))
+    else:
+        pca = IncrementalPCA(latent)
+        # No batch may be smaller than the number of components: the rest joins the last one.
+        size = max(BATCH, 2 * latent)
+        starts = range(0, max(1, count // size) * size, size)
+        for start in starts:
+            end = count if start == starts[-1] else start + size
+            pca.partial_fit(_matrix(images, torch.arange(start, end)))
+    return _tensor(pca.mean_), _tensor(pca.components_)
+
+
+def _matrix(images: Images, rows: Tensor) -> np.ndarray:
+    """These images as the rows of one matrix, float32 in [-1, 1]."""
+    matrix = np.empty((len(rows), PIXELS), dtype=np.float32)
+    for number, x in enumerate(images.inputs(rows)):
+        matrix[number * CHUNK : number * CHUNK + len(x)] = x.flatten(1).cpu().numpy()
+    return matrix
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

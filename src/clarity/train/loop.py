@@ -1,0 +1,198 @@
+"""The training loop: AdamW, warm-up and cosine, the best epoch by validation error.
+
+Every draw comes from a generator seeded by (seed, epoch, batch), so a training that was killed goes
+on from its last checkpoint, in the middle of an epoch too, to the very bytes it would have reached.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from clarity.errors import ClarityError
+from clarity.models.base import Autoencoder, to_input, to_unit
+from clarity.params import Train
+from clarity.train.augment import augment
+from clarity.train.checkpoint import Checkpoint, State
+from clarity.train.data import Images
+from clarity.train.schedule import learning_rate
+
+#: Training images that `train_mse` is measured on, evenly spaced over all of them.
+MEASURED = 1000
+#: What each kind of draw is seeded with beside seed, epoch and batch.
+ORDER, BATCH, MEASURE = 0, 1, 2
+
+
+@dataclass
+class Setting:
+    """What one training is run with."""
+
+    name: str
+    seed: int
+    recipe: Train
+    precision: str
+    device: torch.device
+    train: Images
+    val: Images
+
+
+def generator(*key: int) -> torch.Generator:
+    """A generator on the CPU whose draws depend on ``key`` alone."""
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(seed)
+
+
+def fit(
+    network: Autoencoder,
+    setting: Setting,
+    checkpoint: Checkpoint,
+    on_epoch: Callable[[State, bool], None],
+) -> tuple[State, dict[str, Tensor]]:
+    """Train ``network``, from its checkpoint if there is one; the state and the best weights.
+
+    Args:
+        network: on the device, initialised.
+        setting: data, recipe and seed.
+        checkpoint: where to resume from and save to.
+        on_epoch: called after every epoch (first with the untrained network, as epoch 0), while
+            the network has that epoch's weights; told too whether the epoch was resumed from.
+
+    Raises:
+        ClarityError: the loss or its gradient stopped being a finite number.
+        SystemExit: SIGTERM or SIGINT came; the checkpoint is saved.
+    """
+    recipe, count = setting.recipe, len(setting.train)
+    optimizer = torch.optim.AdamW(parameter_groups(network, recipe.weight_decay), fused=True)
+    batches = math.ceil(count / recipe.batch_size)
+    steps = recipe.epochs * batches
+    state, best = State(), dict[str, Tensor]()
+    resumed = checkpoint.resume(network, optimizer)
+    if resumed is not None:
+        state, best = resumed
+    else:
+        state.rows.append({"epoch": 0, "step": 0, "learning_rate": 0.0} | measure(network, setting))
+        state.speeds.append(0.0)
+    on_epoch(state, resumed is not None)
+
+    with _signals() as caught:
+        while state.step < steps and not _stale(state, recipe.patience):
+            epoch, first = state.step // batches + 1, state.step % batches
+            order = torch.randperm(count, generator=generator(setting.seed, ORDER, epoch))
+            network.train()
+            busy, seen = 0.0, 0
+            for batch, rows in enumerate(torch.split(order, recipe.batch_size)):
+                if batch < first:
+                    continue
+                started = time.monotonic()
+                rate = learning_rate(state.step, steps, recipe.learning_rate, recipe.warmup)
+                draws = generator(setting.seed, BATCH, epoch, batch)
+                stored = setting.train.rows(rows)
+                x = to_input(augment(stored, draws, flip=recipe.flip, shift=recipe.shift))
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                optimizer.zero_grad(set_to_none=True)
+                with _autocast(setting):
+                    loss, _ = network.training_loss(x, state.step / steps, draws)
+                torch.autograd.backward(loss)
+                norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+                if not math.isfinite(norm.item()):
+                    raise _diverged(setting, state, rate)
+                optimizer.step()
+                state.step += 1
+                taken = time.monotonic() - started
+                busy, seen, state.seconds = busy + taken, seen + len(rows), state.seconds + taken
+                if caught or (batch < batches - 1 and checkpoint.due):
+                    checkpoint.save(state, network, optimizer, best)
+                if caught:
+                    raise SystemExit(128 + caught[0])
+            row = {"epoch": epoch, "step": state.step, "learning_rate": rate}
+            state.rows.append(row | measure(network, setting))
+            state.speeds.append(seen / max(busy, 1e-9))
+            if state.rows[-1]["val_mse"] < state.best_mse:
+                state.best_epoch, state.best_mse = epoch, state.rows[-1]["val_mse"]
+                best = {name: value.clone() for name, value in network.state_dict().items()}
+            on_epoch(state, False)
+            if caught or checkpoint.due:
+                checkpoint.save(state, network, optimizer, best)
+    return state, best
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Weights, which decay, and biases and single numbers, which do not."""
+    parameters = list(network.parameters())
+    weights = [parameter for parameter in parameters if parameter.ndim > 1]
+    rest = [parameter for parameter in parameters if parameter.ndim <= 1]
+    return [
+        {"params": weights, "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+
+
+@torch.no_grad()
+def measure(network: Autoencoder, setting: Setting) -> dict[str, float]:
+    """MSE on [0, 1] and the loss's parts, of training and validation images as they are stored.
+
+    Training images: at most `MEASURED`, the same ones every time; validation images: all.
+    """
+    network.eval()
+    found: dict[str, float] = {}
+    for split, images in (("train", setting.train), ("val", setting.val)):
+        size = min(MEASURED, len(images)) if split == "train" else len(images)
+        numbers = torch.linspace(0, len(images) - 1, size, dtype=torch.float64).round().long()
+        draws = generator(setting.seed, MEASURE)
+        totals = dict.fromkeys(("mse", *network.parts), 0.0)
+        for x in images.inputs(numbers):
+            with _autocast(setting):
+                error = to_unit(network(x)) - to_unit(x)
+                parts = network.training_loss(x, 1.0, draws)[1] if network.parts else {}
+            totals["mse"] += error.double().square().mean().item() * len(x) / size
+            for part, value in parts.items():
+                totals[part] += value.item() * len(x) / size
+        found |= {f"{split}_{name}": value for name, value in totals.items()}
+    return {name: found[name] for name in sorted(found, key=lambda name: "mse" not in name)}
+
+
+def _stale(state: State, patience: int) -> bool:
+    epoch = int(state.rows[-1]["epoch"])
+    return epoch - state.best_epoch >= patience
+
+
+def _autocast(setting: Setting) -> torch.autocast | nullcontext[None]:
+    if setting.precision == "bf16":
+        return torch.autocast(setting.device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _diverged(setting: Setting, state: State, rate: float) -> ClarityError:
+    last = state.rows[-1]
+    where = f"models.{setting.name}.train.learning_rate or train.learning_rate"
+    return ClarityError(
+        f"{setting.name}-{setting.seed}: training diverged at step {state.step}, learning rate "
+        f"{rate:.3g}: the gradient is no finite number; last good validation MSE "
+        f"{last['val_mse']:.4g} (epoch {int(last['epoch'])}); lower {where} in params.yaml"
+    )
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT instead of dying of them, so that a step ends and is saved."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(kind, lambda number, _: caught.append(number)) for kind in kinds]
+    try:
+        yield caught
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)

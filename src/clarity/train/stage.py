@@ -1,0 +1,211 @@
+"""Stage ``train``: one model from one seed, to its folder in ``models/``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import resource
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import save
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from torch import Tensor
+
+from clarity.errors import ClarityError
+from clarity.files import read_json, write_bytes, write_json, write_text
+from clarity.layout import Training, normals
+from clarity.models.base import Autoencoder
+from clarity.models.build import build, describe
+from clarity.models.device import prepare
+from clarity.models.pca import PrincipalComponents
+from clarity.params import load_params
+from clarity.train.checkpoint import Checkpoint, State
+from clarity.train.components import fit_components
+from clarity.train.data import open_images
+from clarity.train.fingerprint import fingerprint
+from clarity.train.listener import BestEffort, Listener, NullListener
+from clarity.train.loop import Setting, fit, measure
+from clarity.train.pictures import save_grid
+from clarity.train.schedule import grid_epochs
+
+
+def run(model: str, seed: int, listener: Listener | None = None) -> None:
+    """Train ``model`` from ``seed`` and write weights, description, curves, grids, provenance.
+
+    Args:
+        model: a key of ``models`` in params.yaml.
+        seed: one of ``seeds``.
+        listener: told how it goes; see `clarity.train.listener`.
+
+    Raises:
+        ClarityError: bad parameters or data, or a training that diverged.
+    """
+    params = load_params()
+    spec, recipe, training = params.model(model), params.recipe(model), Training(model, seed)
+    if seed not in params.seeds:
+        known = ", ".join(map(str, params.seeds))
+        raise ClarityError(f"params.yaml: seeds: {seed} is not listed; there are {known}")
+    device = prepare(params.device, params.threads)
+    precision = _precision(recipe.precision, device)
+    train, val = (open_images(normals(split), device) for split in ("train", "val"))
+    provenance = fingerprint(params, model, seed, device, precision)
+
+    torch.manual_seed(seed)
+    network = build(spec, model, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
+    network.start_from(*train.moments())
+    network.to(device)
+    setting = Setting(model, seed, recipe, precision, device, train, val)
+    checkpoint = Checkpoint(provenance["fingerprint"])
+    reporter = _Reporter(network, setting, checkpoint, BestEffort(listener or NullListener()))
+    reporter.listener.started(provenance)
+    with threadpool_limits(params.threads), reporter:
+        if isinstance(network, PrincipalComponents):
+            state, best = _fit_pca(network, setting, reporter)
+        else:
+            state, best = fit(network, setting, checkpoint, reporter)
+        network.load_state_dict(best)
+        reporter.picture(state.best_epoch)
+
+    weights = {name: value.cpu().contiguous() for name, value in best.items()}
+    write_bytes(training.weights, save(weights))
+    write_json(training.description, describe(spec, model, seed, network))
+    write_text(training.curves, _table(state.rows))
+    write_json(training.provenance, provenance)
+    shutil.rmtree(training.progress, ignore_errors=True)
+    shutil.copytree(reporter.pictures, training.progress)
+    _write_timings(training.timings, state, len(train), device)
+    checkpoint.delete()
+    reporter.listener.finished(training)
+    epochs = int(state.rows[-1]["epoch"])
+    print(
+        f"train: {training.name}: validation MSE {state.best_mse:.5f} at epoch "
+        f"{state.best_epoch} of {epochs}, {state.seconds:.0f} s"
+    )
+
+
+class _Reporter:
+    """Shows a bar, keeps the grids and tells the listener, an epoch at a time."""
+
+    def __init__(
+        self, network: Autoencoder, setting: Setting, checkpoint: Checkpoint, listener: BestEffort
+    ) -> None:
+        self.listener = listener
+        self.pictures = checkpoint.directory / "progress"
+        self._network = network
+        self._setting = setting
+        self._kept = grid_epochs(setting.recipe.epochs, setting.recipe.grids)
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn(f"{setting.name}-{setting.seed}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("val MSE {task.fields[mse]:.5f}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=setting.recipe.epochs, mse=float("nan"))
+
+    def __enter__(self) -> _Reporter:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, state: State, resumed: bool) -> None:
+        """After an epoch; or, with ``resumed``, after a checkpoint brought several back."""
+        if resumed:
+            where = f"epoch {int(state.rows[-1]['epoch'])}, step {state.step}"
+            print(f"train: {self._setting.name}: going on after {where}", file=sys.stderr)
+            for row, speed in zip(state.rows[:-1], state.speeds[:-1], strict=True):
+                self._tell(row, speed)
+        epoch = int(state.rows[-1]["epoch"])
+        # In mid-epoch the network is not that epoch's any more, and its grid is already there.
+        if epoch in self._kept and not resumed:
+            save_grid(self._network, self._setting.val, self._path(epoch))
+        self._tell(state.rows[-1], state.speeds[-1])
+        self._bar.update(self._task, completed=epoch, mse=state.rows[-1]["val_mse"])
+
+    def picture(self, epoch: int) -> None:
+        """Keep the grid of the network as it is now, under this epoch."""
+        if not self._path(epoch).exists():
+            save_grid(self._network, self._setting.val, self._path(epoch))
+            self.listener.picture(epoch, self._path(epoch))
+
+    def _tell(self, row: dict[str, float], speed: float) -> None:
+        self.listener.epoch(row, speed)
+        epoch = int(row["epoch"])
+        if self._path(epoch).exists():
+            self.listener.picture(epoch, self._path(epoch))
+
+    def _path(self, epoch: int) -> Path:
+        return self.pictures / f"epoch-{epoch:04d}.png"
+
+
+def _fit_pca(
+    network: PrincipalComponents, setting: Setting, reporter: _Reporter
+) -> tuple[State, dict[str, Tensor]]:
+    """Two rows: the mean face as epoch 0, the fitted components as epoch 1."""
+    state = State()
+    for epoch in (0, 1):
+        if epoch == 1:
+            started = time.monotonic()
+            mean, components = fit_components(setting.train, network.latent_size, setting.name)
+            network.load_state_dict({"mean": mean, "components": components})
+            state.seconds = time.monotonic() - started
+            state.step = 1
+        row: dict[str, float] = {"epoch": epoch, "step": epoch, "learning_rate": 0.0}
+        state.rows.append(row | measure(network, setting))
+        state.speeds.append(len(setting.train) / state.seconds if epoch else 0.0)
+        reporter(state, False)
+    state.best_epoch, state.best_mse = 1, state.rows[-1]["val_mse"]
+    return state, network.state_dict()
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if wanted == "bf16" and not able:
+        raise ClarityError(
+            "params.yaml: train.precision: bf16 needs a GPU that has it; set it to auto or fp32"
+        )
+    return "bf16" if able and wanted != "fp32" else "fp32"
+
+
+def _table(rows: Sequence[dict[str, float]]) -> str:
+    """curves.csv: whole numbers as such, the others to nine digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.9g}"
+
+
+def _write_timings(path: Path, state: State, images: int, device: torch.device) -> None:
+    """Add what the clock measured to the training's timings; the first epoch warms up."""
+    speeds = state.speeds[2:] or state.speeds[1:]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    try:
+        before = read_json(path)
+    except (FileNotFoundError, json.JSONDecodeError):
+        before = {}
+    measured = {
+        "train_seconds": round(state.seconds, 3),
+        "images_per_second": round(statistics.median(speeds), 1),
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else peak,
+        "train_images": images,
+    }
+    write_json(path, before | measured)

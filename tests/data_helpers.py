@@ -1,0 +1,93 @@
+"""A temporary project for the tests of ingest and preprocess, and the real command line in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def make_project(
+    folder: Path, data: dict[str, Any], preprocess: dict[str, Any] | None = None
+) -> Path:
+    """The committed params.yaml in ``folder``, with other values in its first two sections."""
+    yaml = YAML()
+    params = yaml.load((ROOT / "params.yaml").read_text())
+    params["data"].update(data)
+    params["preprocess"].update(preprocess or {})
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "params.yaml").open("w") as handle:
+        yaml.dump(params, handle)
+    return folder
+
+
+def clarity(project: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    """Run ``clarity ARGUMENTS`` in ``project``; ``path`` is searched first for packages."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [path, str(ROOT / "src")])),
+        "OMP_NUM_THREADS": "1",
+        # Nothing answers there: a test is never on the network.
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "clarity", *arguments],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_stages(project: Path, *stages: str) -> str:
+    """Run stages that must succeed; what they said."""
+    said = ""
+    for stage in stages:
+        result = clarity(project, stage)
+        assert result.returncode == 0, result.stderr
+        said += result.stdout
+    return said
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file below ``folder``, hidden ones included."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def random_images(count: int, size: tuple[int, int] = (64, 64), seed: int = 0) -> np.ndarray:
+    """uint8 N×H×W×3."""
+    return np.random.default_rng(seed).integers(0, 256, (count, *size, 3), np.uint8)
+
+
+def save_pictures(folder: Path, people: int, each: int, size: tuple[int, int] = (70, 80)) -> None:
+    """PNG files ``person-0/0.png`` …, all different."""
+    for number, pixels in enumerate(random_images(people * each, size)):
+        path = folder / f"person-{number // each}" / f"{number % each}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+
+
+def huge_png(path: Path, side: int) -> None:
+    """A valid black PNG of ``side``×``side`` one-bit pixels, written without holding it."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + kind + content + check
+
+    compress = zlib.compressobj(1)
+    rows = bytes(1 + (side + 7) // 8) * 100
+    packed = b"".join(compress.compress(rows) for _ in range(side // 100)) + compress.flush()
+    header = side.to_bytes(4, "big") * 2 + bytes([1, 0, 0, 0, 0])
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    )

@@ -1,0 +1,76 @@
+"""Graph, stale set and single stages, asked of a real DVC project."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from tools import Run
+
+from clarity.errors import ClarityError
+from pipelines.graph import read_graph
+from pipelines.stage import StageFailed, run_stage
+
+
+@pytest.fixture
+def done(project: Path, run: Run) -> Path:
+    assert run(sys.executable, "-m", "dvc", "repro", "-q").returncode == 0
+    return project
+
+
+def test_everything_is_stale_at_first_and_stands_behind_what_it_needs(project: Path) -> None:
+    graph = read_graph(project)
+    order = graph.to_run()
+    assert order[0] == "ingest"
+    assert order[-2:] == ["compare", "publish"]
+    assert len(order) == 9
+    for name in order:
+        assert all(order.index(above) < order.index(name) for above in graph.upstream[name])
+    assert graph.local == {"publish"}
+
+
+def test_only_what_changed_and_its_descendants(done: Path) -> None:
+    assert read_graph(done).to_run() == []
+    text = (done / "params.yaml").read_text()
+    (done / "params.yaml").write_text(text.replace("[512, 128", "[500, 128"))
+    graph = read_graph(done)
+    assert list(graph.stale) == ["train@fcn-small-0"]
+    behind = ["train@fcn-small-0", "evaluate@fcn-small-0", "compare", "publish"]
+    assert graph.to_run() == behind
+    assert graph.to_run(["evaluate"]) == behind[:2]
+    assert graph.to_run(["train@fcn-large-0"]) == []
+
+
+def test_an_unknown_stage_is_refused_with_the_names_there_are(project: Path) -> None:
+    with pytest.raises(ClarityError, match=r"trian: no such stage .* ingest, train, evaluate"):
+        read_graph(project).to_run(["trian"])
+
+
+def test_a_stage_streams_its_output_and_says_why_it_failed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("PREFECT_HOME", str(project / ".prefect"))
+    lines: list[str] = []
+    assert run_stage("ingest", lines.append)
+    assert "epoch 3/4" in lines
+    assert not run_stage("ingest", lines.append)
+    (project / "fail").write_text("train@fcn-small-0")
+    with pytest.raises(StageFailed) as failure:
+        run_stage("train@fcn-small-0", lines.append)
+    assert type(failure.value) is StageFailed
+    assert str(failure.value) == (
+        "train@fcn-small-0 failed: images.npy: row 7 is not an image; remove it (exit code 1)"
+    )
+
+
+def test_a_stage_that_takes_too_long_is_killed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("PREFECT_HOME", str(project / ".prefect"))
+    graph = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(graph.replace("seconds: 0.1", "seconds: 60"))
+    with pytest.raises(StageFailed, match=r"ingest was killed: it took longer than 2 s"):
+        run_stage("ingest", print, timeout=2)
