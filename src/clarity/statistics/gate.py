@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from clarity.errors import ClarityError
 from clarity.statistics.auroc import auroc_difference_interval
@@ -144,7 +144,7 @@ def people_needed(
     def surplus(people: float) -> float:
         df = max(thinning * (people - 1), 1e-3)
         shift = distance * math.sqrt(people) / per_person
-        return float(stats.nct.sf(stats.t.isf(1 - confidence, df), df, shift)) - power
+        return 1 - float(special.nctdtr(df, shift, special.stdtrit(df, confidence))) - power
 
     if surplus(2) >= 0:
         return 2
