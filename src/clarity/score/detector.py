@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,8 @@ class Detector:
         self.threshold = float(entry["value"])
         #: Share of normals above the threshold that it was set for.
         self.stated_rate = float(entry["false_alarm_rate"])
-        self.device = next((p.device for p in model.parameters()), None)
+        # PCA has buffers and no parameters.
+        self.device = next(chain(model.parameters(), model.buffers())).device
 
     @classmethod
     def load(cls, files: Files, device: str = "cpu") -> Detector:

@@ -225,6 +225,9 @@ class Facts:
             found |= {f"{group}/{k}": v for k, v in flatten(self.details.get(group, {}))}
         for name in ("parameters", "flops", "weight_bytes", "latent"):
             found[f"cost/{name}"] = self.details.get(name, self.description.get(name))
+        if parameters := found["cost/parameters"]:
+            # The UI's scatter plots have no logarithmic axis.
+            found["cost/log10_parameters"] = math.log10(parameters)
         found |= {f"time/{name}": value for name, value in flatten(self.timings)}
         return {
             key: float(value)
