@@ -98,7 +98,9 @@ def write_training(training: Training, rank: int = 0, *, shift: float = 0.0) -> 
     torch.manual_seed(training.seed + rank)
     network = build(spec, training.model)
     description = describe(spec, training.model, training.seed, network)
-    write_bytes(training.weights, save({k: v.contiguous() for k, v in network.state_dict().items()}))
+    write_bytes(
+        training.weights, save({k: v.contiguous() for k, v in network.state_dict().items()})
+    )
     write_json(training.description, description)
     recipe = params.recipe(training.model).model_dump(mode="json")
     recipe["learning_rate"] += shift
@@ -156,8 +158,7 @@ def write_evaluation(
         "flops": 1000 * int(str(description["parameters"])),
         "weight_bytes": training.weights.stat().st_size,
         "reconstruction": {
-            split: {metric: value * factor for metric, value in METRICS.items()}
-            for split in SPLITS
+            split: {metric: value * factor for metric, value in METRICS.items()} for split in SPLITS
         },
         "anomaly": {
             score: {split: kinds for split in SPLITS[1:]} for score in ("mse", "normalised")
