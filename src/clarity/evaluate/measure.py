@@ -1,0 +1,215 @@
+"""The pass over every image: metrics, anomaly scores and pixel AUROC, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from clarity.errors import ClarityError
+from clarity.evaluate.anomaly import PixelRanking, detection, pixel_auroc, threshold
+from clarity.evaluate.forward import encode, through
+from clarity.evaluate.images import Images, Part, concatenated
+from clarity.evaluate.reconstruction import METRICS, squared_error
+from clarity.evaluate.scorer import Scorer, fit_scorer
+from clarity.layout import JUDGED_SPLITS, SPLITS
+from clarity.models.base import Autoencoder
+
+#: Training latents that statistics are taken of: at most so many images, and so many numbers.
+MOST_LATENTS, MOST_NUMBERS = 4096, 2**24
+#: Validation normals that the scorer is fitted to.
+MOST_NORMALS = 4096
+KEYS = ("split", "label", "row", "id", "group", "kind")
+
+
+@dataclass
+class Measured:
+    """What the pass found.
+
+    Attributes:
+        table: ``per_image.parquet``.
+        hf_bias: mean signed spectral difference of each split's normals, dB.
+        pixels: pooled pixel AUROC by split and kind.
+    """
+
+    table: pd.DataFrame
+    hf_bias: dict[str, float]
+    pixels: dict[str, dict[str, PixelRanking]]
+
+
+@contextmanager
+def progress(steps: int, what: str) -> Iterator[Iterable[int]]:
+    """Count to ``steps`` with a bar on a terminal, silently elsewhere."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield track(
+        range(steps), what, console=console, transient=True, disable=not console.is_terminal
+    )
+
+
+def train_latents(model: Autoencoder, images: Images, batch_size: int) -> torch.Tensor:
+    """Latents of training normals, M×D float32 on the CPU: all, or an evenly spaced sample."""
+    probe = encode(model, images.batch("train", 0, np.zeros(1, np.int64)))
+    most = max(2, min(MOST_LATENTS, MOST_NUMBERS // probe.shape[1]))
+    rows = images.sample("train", most)
+    return concatenated([encode(model, b) for b in images.chunks("train", rows, batch_size)])
+
+
+def fitted_scorer(
+    model: Autoencoder, images: Images, latents: torch.Tensor, batch_size: int
+) -> Scorer:
+    """The scorer of a model from training latents and validation normals; no thresholds yet."""
+    errors, codes = [], []
+    for batch in images.chunks("val", images.sample("val", MOST_NORMALS), batch_size):
+        passed = through(model, batch)
+        errors.append(squared_error(passed.reconstruction, passed.original))
+        codes.append(passed.latent)
+    return fit_scorer(latents, concatenated(errors), concatenated(codes))
+
+
+def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int) -> Measured:
+    """Every image once through the network, in the index's order.
+
+    Raises:
+        ClarityError: the network gives values that are not finite.
+    """
+    index = images.index
+    columns: dict[str, np.ndarray] = {}
+    pixels: dict[str, dict[str, PixelRanking]] = {split: {} for split in JUDGED_SPLITS}
+    bias: dict[Part, list[float]] = {}
+    kinds = index["kind"].to_numpy()
+    masked = index["has_mask"].to_numpy() == 1
+    work = list(images.batches(batch_size))
+
+    def put(name: str, places: np.ndarray, values: torch.Tensor | np.ndarray) -> None:
+        if name not in columns:
+            columns[name] = np.full(len(index), np.nan)
+        columns[name][places] = values.cpu().numpy() if torch.is_tensor(values) else values
+
+    for name in (*METRICS, "pixel_auroc", "recon_nats", "kl_nats"):
+        columns[name] = np.full(len(index), np.nan)
+    with progress(len(work), "evaluate") as steps:
+        for step in steps:
+            (split, label), places, rows = work[step]
+            seen = scorer.inspect(model, images.batch(split, label, rows))
+            for name in METRICS:
+                put(name, places, seen.metrics[name])
+            for name, values in seen.scores.items():
+                put(f"score_{name}", places, values)
+            if seen.recon_nats is not None and seen.kl_nats is not None:
+                put("recon_nats", places, seen.recon_nats)
+                put("kl_nats", places, seen.kl_nats)
+            bias.setdefault((split, label), []).append(float(seen.metrics["hf_bias"].sum()))
+            with_mask = masked[places]
+            if label == 1 and with_mask.any():
+                errors = seen.error_map.double().cpu().numpy()[with_mask]
+                truth = images.masks[split][rows[with_mask]]
+                put("pixel_auroc", places[with_mask], pixel_auroc(errors, truth))
+                for kind in sorted(set(kinds[places][with_mask])):
+                    these = kinds[places][with_mask] == kind
+                    pixels[split].setdefault(kind, PixelRanking()).add(errors[these], truth[these])
+
+    table = pd.concat([index[list(KEYS)], pd.DataFrame(columns, index=index.index)], axis=1)
+    wrong = ~np.isfinite(table[list(METRICS)].to_numpy()).all(axis=1)
+    if wrong.any():
+        raise ClarityError(
+            f"image {index['id'].to_numpy()[wrong][0]!r}: the network gives values that are not "
+            "finite; train the model again with a lower train.learning_rate"
+        )
+    count = {split: len(images.arrays[split, 0]) for split in SPLITS}
+    means = {split: sum(bias[split, 0]) / count[split] for split in SPLITS if (split, 0) in bias}
+    return Measured(table, means, pixels)
+
+
+def reconstruction_figures(measured: Measured) -> dict[str, dict[str, float]]:
+    """Means over the normals of each split: `METRICS`, ``hf_bias``, and a VAE's nats."""
+    normals = measured.table[measured.table["label"] == 0]
+    result = {}
+    for split in SPLITS:
+        part = normals[normals["split"] == split]
+        names = [*METRICS, *(n for n in ("recon_nats", "kl_nats") if part[n].notna().any())]
+        result[split] = {name: float(part[name].mean()) for name in names}
+        result[split]["hf_bias"] = measured.hf_bias[split]
+        result[split]["n"] = len(part)
+    return result
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Detection figures, thresholds and the score to use; and the scorer that now holds them."""
+
+    anomaly: dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
+    thresholds: dict[str, dict[str, float | int | None]] = field(default_factory=dict)
+    best: str = "mse"
+
+
+def judge(table: pd.DataFrame, false_alarm_rate: float) -> Judged:
+    """Figures of every score by split and kind; thresholds from validation normals alone.
+
+    The best score is the one with the highest AUROC on ``val``, all kinds together; of equals, the
+    one named first.
+    """
+    scores = [name for name in table.columns if name.startswith("score_")]
+    labels = table["label"].to_numpy()
+    kinds = table["kind"].to_numpy()
+    splits = table["split"].to_numpy()
+    anomaly: dict[str, dict[str, dict[str, dict[str, float | int | None]]]] = {}
+    thresholds: dict[str, dict[str, float | int | None]] = {}
+    for column in scores:
+        values = table[column].to_numpy()
+        name = column.removeprefix("score_")
+        anomaly[name] = {}
+        for split in JUDGED_SPLITS:
+            here = splits == split
+            normal = values[here & (labels == 0)]
+            positive = here & (labels == 1)
+            by_kind = {"all": detection(normal, values[positive])}
+            for kind in sorted(set(kinds[positive])):
+                by_kind[kind] = detection(normal, values[positive & (kinds == kind)])
+            anomaly[name][split] = by_kind
+        line = threshold(values[(splits == "val") & (labels == 0)], false_alarm_rate)
+        seen = {label: values[(splits == "test") & (labels == label)] > line for label in (0, 1)}
+        thresholds[name] = {
+            "value": line,
+            "false_alarm_rate": false_alarm_rate,
+            "test_false_alarms": _share(seen[0]),
+            "test_misses": _share(~seen[1]),
+            "test_normals": len(seen[0]),
+            "test_anomalies": len(seen[1]),
+        }
+
+    def area(name: str) -> float:
+        found = anomaly[name]["val"]["all"]["auroc"]
+        return -1.0 if found is None else float(found)
+
+    best = max(anomaly, key=area)
+    return Judged(anomaly, thresholds, best)
+
+
+def _share(flags: np.ndarray) -> float | None:
+    return float(flags.mean()) if len(flags) else None
+
+
+def with_judgement(scorer: Scorer, judged: Judged) -> Scorer:
+    """The scorer with its thresholds and the score to use."""
+    values = {name: float(entry["value"] or 0.0) for name, entry in judged.thresholds.items()}
+    return replace(scorer, thresholds=values, best=judged.best)
+
+
+def pixel_figures(measured: Measured) -> dict[str, dict[str, float | None]]:
+    """Pooled pixel AUROC by split and kind, all kinds with masks together as ``all``."""
+    result: dict[str, dict[str, float | None]] = {}
+    for split, kinds in measured.pixels.items():
+        together = PixelRanking()
+        for ranking in kinds.values():
+            together.anomalous += ranking.anomalous
+            together.normal += ranking.normal
+        result[split] = {"all": together.auroc()}
+        result[split] |= {kind: ranking.auroc() for kind, ranking in kinds.items()}
+    return result
