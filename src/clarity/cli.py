@@ -64,11 +64,12 @@ def preprocess() -> None:
 @app.command(rich_help_panel=STAGES)
 def train(model: Model, seed: Seed) -> None:
     """Train one model from one seed."""
+    from clarity.announce import announced
     from clarity.tracking.live import LiveMirror
     from clarity.train.stage import run
 
     with LiveMirror.of_training(model, seed) as mirror:
-        run(model, seed, listener=mirror)
+        run(model, seed, listener=announced(mirror, model))
 
 
 @app.command(rich_help_panel=STAGES)
