@@ -1,4 +1,4 @@
-"""Faces that the camera could also have taken: mirrored, and a few pixels to the side."""
+"""Faces that could have been: mirrored, a few pixels to the side, between two people."""
 
 from __future__ import annotations
 
@@ -28,3 +28,19 @@ def augment(images: Tensor, generator: torch.Generator, *, flip: bool, shift: in
         for index in (torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :])
     )
     return images[which, rows, columns]
+
+
+def mix(x: Tensor, partners: Tensor, generator: torch.Generator, share: float) -> Tensor:
+    """Each image with up to ``share`` of another laid over it (mixup, Zhang et al. 2018).
+
+    A few dozen people are few points for a bottleneck of three to be bent through; faces between
+    them keep it from learning the people by heart. An autoencoder's target is its input, so the
+    blend is both.
+
+    Args:
+        x, partners: images, N×3×H×W in [-1, 1], on any device.
+        generator: source of the draws, on the CPU.
+        share: largest weight of the partner; each image's is uniform on [0, share].
+    """
+    weight = torch.rand(len(x), 1, 1, 1, generator=generator).mul_(share).to(x.device)
+    return torch.lerp(x, partners, weight)
