@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -20,6 +21,9 @@ from prefect.artifacts import (
 )
 
 from clarity.layout import REPORTS
+
+if TYPE_CHECKING:
+    from clarity.score.drift import Report
 
 _EPOCH = re.compile(r"\bepoch\s+(\d+)\s*(?:/|of)\s*(\d+)", re.IGNORECASE)
 #: A picture travels inside its artifact; larger ones are left to the report.
@@ -91,13 +95,44 @@ def results() -> None:
         "\n\n".join(parts), key="comparison", description="Every model, with intervals"
     )
     for picture in sorted((REPORTS / "figures").glob("*.png")):
-        content = picture.read_bytes()
-        if len(content) <= LARGEST_PICTURE:
-            create_image_artifact(
-                "data:image/png;base64," + base64.b64encode(content).decode(),
-                key=f"figure-{key(picture.stem)}",
-                description=picture.stem,
-            )
+        _picture(picture, f"figure-{key(picture.stem)}")
+
+
+def drift(report: Report) -> None:
+    """A look at drift, test by test."""
+    rows = [
+        f"| {test.quantity} | {test.test} | {test.statistic:.3f} | {test.effect:.2f} "
+        f"| {test.p_adjusted:.2g} | {'**yes**' if test.drifted else 'no'} |"
+        for test in report.tests
+    ]
+    head = ["| quantity | test | statistic | effect | adjusted p | drifted |", "|---|" + "---|" * 5]
+    create_markdown_artifact(
+        "\n".join([f"{report.sentence}\n", *head, *rows]),
+        key="drift",
+        description="Arriving pictures against unseen people of the training data",
+    )
+
+
+def scored(batch: str, folder: Path) -> None:
+    """What was scored, and its most anomalous pictures."""
+    summary = json.loads((folder / "summary.json").read_text())
+    rows = [f"| {name} | {summary[name]} |" for name in ("scored", "anomalous", "rejected")]
+    create_markdown_artifact(
+        "\n".join([f"Tables in `{folder}`\n", "| | pictures |", "|---|---|", *rows]),
+        key="scores",
+        description=f"Batch {batch}, scored with version {summary['version']}",
+    )
+    _picture(folder / "most_anomalous.png", "most-anomalous")
+
+
+def _picture(path: Path, name: str) -> None:
+    """A picture as an artifact, unless it is too large to travel in one."""
+    if path.is_file() and path.stat().st_size <= LARGEST_PICTURE:
+        create_image_artifact(
+            "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
+            key=name,
+            description=path.stem,
+        )
 
 
 def sentences(verdicts: Path) -> list[str]:

@@ -90,7 +90,7 @@ def compare() -> None:
 @app.command(rich_help_panel=STAGES)
 def publish() -> None:
     """Complete MLflow's runs and model versions from the outputs."""
-    from clarity.tracking.publish import run
+    from clarity.registry.backfill import publish as run
 
     run()
 
@@ -104,27 +104,35 @@ def backfill() -> None:
 
 
 @app.command(rich_help_panel=REGISTRY)
-def promote() -> None:
+def promote(
+    version: Annotated[
+        str | None, typer.Option(help="This version or alias, not the best on `val`.")
+    ] = None,
+) -> None:
     """Put the best challenger before the gate; move `champion` only if it is measurably better."""
     from clarity.registry.promote import run
 
-    run()
+    run(version)
 
 
 @app.command(rich_help_panel=REGISTRY)
-def rollback() -> None:
-    """Return to the previous champion."""
+def rollback(
+    why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
+) -> None:
+    """Return to the previous champion; twice goes back two."""
     from clarity.registry.promote import rollback as run
 
-    run()
+    run(why)
 
 
 @app.command(rich_help_panel=REGISTRY)
-def history() -> None:
+def history(
+    registrations: Annotated[bool, typer.Option(help="Versions' numbers too.")] = False,
+) -> None:
     """Print every move of an alias."""
     from clarity.registry.history import show
 
-    show()
+    show(registrations=registrations)
 
 
 @app.command(rich_help_panel=REGISTRY)
@@ -143,11 +151,12 @@ def lineage(
 def restore(
     version: Annotated[str, typer.Argument(help="A version or an alias.")],
     target: Annotated[Path | None, typer.Option(help="Folder of the new worktree.")] = None,
+    retrain: Annotated[bool, typer.Option(help="Train even what DVC's cache has.")] = False,
 ) -> None:
     """Check out a version's commit in a new worktree and reproduce its bytes there."""
     from clarity.registry.restore import run
 
-    run(version, target)
+    run(version, target, retrain=retrain)
 
 
 @app.command()

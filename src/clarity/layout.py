@@ -117,6 +117,11 @@ class Training:
         return self.evaluation / "per_image.parquet"
 
     @property
+    def scorer(self) -> Path:
+        """The fitted anomaly scorer, with its thresholds, as safetensors."""
+        return self.evaluation / "scorer.safetensors"
+
+    @property
     def figures(self) -> Path:
         """Folder of pictures: grid.png, extremes.png and the family's own."""
         return self.evaluation / "figures"

@@ -27,8 +27,8 @@ def detection(normal: Floats, anomalous: Floats) -> dict[str, float | int | None
     counts: dict[str, float | int | None] = {"n": len(anomalous), "normals": len(normal)}
     if not len(normal) or not len(anomalous):
         return {"auroc": None, "ap": None, "fpr95": None, **counts}
-    from sklearn.metrics import average_precision_score, roc_curve
     from sklearn.metrics import auc as area
+    from sklearn.metrics import average_precision_score, roc_curve
 
     truth = np.concatenate([np.zeros(len(normal)), np.ones(len(anomalous))])
     values = np.concatenate([normal, anomalous])

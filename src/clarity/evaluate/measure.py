@@ -174,9 +174,7 @@ def judge(table: pd.DataFrame, false_alarm_rate: float) -> Judged:
                 by_kind[kind] = detection(normal, values[positive & (kinds == kind)])
             anomaly[name][split] = by_kind
         line = threshold(values[(splits == "val") & (labels == 0)], false_alarm_rate)
-        seen = {
-            label: values[(splits == "test") & (labels == label)] > line for label in (0, 1)
-        }
+        seen = {label: values[(splits == "test") & (labels == label)] > line for label in (0, 1)}
         thresholds[name] = {
             "value": line,
             "false_alarm_rate": false_alarm_rate,

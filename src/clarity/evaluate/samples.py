@@ -26,9 +26,7 @@ def prior_latents(count: int, size: int, seed: int) -> Tensor:
     return torch.randn(count, size, generator=torch.Generator().manual_seed(seed))
 
 
-def mixture_latents(
-    latents: Tensor, count: int, components: int, seed: int
-) -> tuple[Tensor, int]:
+def mixture_latents(latents: Tensor, count: int, components: int, seed: int) -> tuple[Tensor, int]:
     """Draws from a Gaussian mixture fitted to M×D training latents (Ghosh et al. 2020).
 
     Full covariances in standardised coordinates, with at least `FACES_PER_ELEMENT` × D latents to a

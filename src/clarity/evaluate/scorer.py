@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clarity.errors import ClarityError
-from clarity.evaluate.forward import Passed, through
+from clarity.evaluate.forward import through
 from clarity.evaluate.reconstruction import image_metrics, squared_error
 from clarity.files import atomic_path
 
@@ -180,7 +180,9 @@ def load_scorer(path: Path) -> Scorer:
         with safe_open(path, framework="pt") as file:
             numbers: dict[str, Any] = json.loads((file.metadata() or {}).get("scorer", "{}"))
             if numbers.pop("format", None) != FORMAT:
-                raise ClarityError(f"{path}: no scorer of format {FORMAT}; evaluate the model again")
+                raise ClarityError(
+                    f"{path}: no scorer of format {FORMAT}; evaluate the model again"
+                )
             return Scorer(**{name: file.get_tensor(name) for name in file.keys()}, **numbers)  # noqa: SIM118
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; evaluate the model first") from None

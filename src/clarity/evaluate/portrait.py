@@ -1,0 +1,223 @@
+"""Latent space, samples and pictures of one trained model: what one pass over images cannot give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clarity.evaluate import figures, latent, samples
+from clarity.evaluate.forward import decode, encode, through
+from clarity.evaluate.images import Images, concatenated, face_pairs, shown_faces
+from clarity.evaluate.measure import MOST_LATENTS
+from clarity.evaluate.scorer import Scorer
+from clarity.evaluate.sheet import as_bytes
+from clarity.models.base import Autoencoder
+from clarity.params import Evaluate
+
+#: Test and training faces that samples are compared with, at most.
+MOST_REAL = 1024
+WALKED = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One model with everything that its portrait is taken from; see `measure` for the parts."""
+
+    model: Autoencoder
+    family: str
+    scorer: Scorer
+    images: Images
+    latents: Tensor
+    settings: Evaluate
+    name: str
+
+    def latent_space(self) -> dict[str, Any]:
+        """``latent_space`` of details.json; docs/metrics/latent-space.md explains each figure."""
+        count, size = self.latents.shape
+        result: dict[str, Any] = {
+            "size": size,
+            "faces": count,
+            "participation_ratio": latent.participation_ratio(self.latents),
+            "participation_bound": min(size, min(count, latent.MOST_FACES) - 1),
+            "steps": self.settings.steps,
+            **{key: {} for key in ("path_length", "path_length_ssim", "detour", "path_pairs")},
+            "path_length_mean": {},
+        }
+        for split in WALKED:
+            first, second, groups, _, _ = self._pairs[split]
+            paths = latent.path_lengths(self.model, first, second, self.settings.steps)
+            result["path_length"][split] = paths.pixel
+            result["path_length_ssim"][split] = paths.structural
+            result["detour"][split] = paths.detour
+            result["path_pairs"][split] = groups
+            result["path_length_mean"][split] = float(np.mean(paths.pixel)) if paths.pixel else None
+        if self.family == "vae":
+            active = latent.active_units(self.latents)
+            share = sum(active) / size
+            result |= {
+                "active_units": sum(active),
+                "active_share": share,
+                "collapsed": share < latent.COLLAPSED,
+            }
+        return result
+
+    def samples(self) -> dict[str, Any]:
+        """``samples`` of details.json; docs/metrics/samples.md explains each figure."""
+        if self._made is None:
+            size = self.latents.shape[1]
+            return {
+                "skipped": f"the latent has {size:,} elements, more than {samples.MOST_ELEMENTS}: "
+                f"no density can be fitted to it with {len(self.latents):,} training faces"
+            }
+        made, described = self._made
+        real = self._real("test")
+        rebuilt = torch.cat([part for _, part in real])
+        faces = torch.cat([part for part, _ in real])
+        train = torch.cat([part for part, _ in self._real("train")])
+        small = {
+            name: samples.thumbnails(part)
+            for name, part in (("made", made), ("test", faces), ("train", train))
+        }
+        features = samples.Features(small["train"], min(len(made), len(faces)))
+        seen = {name: features(part) for name, part in small.items()}
+        sharp = samples.sharpness(made)
+        return {
+            **described,
+            "count": len(made),
+            "sharpness": sharp.tolist(),
+            "sharpness_mean": float(sharp.mean()),
+            "sharpness_reconstructions_mean": float(samples.sharpness(rebuilt).mean()),
+            "sharpness_real_mean": float(samples.sharpness(faces).mean()),
+            "high_frequency_db": float(
+                samples.high_frequency_db(made).mean() - samples.high_frequency_db(faces).mean()
+            ),
+            "frechet": samples.frechet_distance(seen["made"], seen["test"]),
+            "frechet_train": samples.frechet_distance(seen["train"], seen["test"]),
+            "frechet_features": f"{features.count} principal components of training faces, grey, "
+            f"{samples.SIDE}×{samples.SIDE}; not FID",
+        }
+
+    def pictures(self, table: pd.DataFrame) -> dict[str, bytes]:
+        """PNG bytes by file name."""
+        rows = shown_faces(self.images.normals("test"), self.settings.faces)
+        grid, strip = figures.grid(self.model, self.scorer, self.images, rows, self.name)
+        found = {
+            "grid.png": grid,
+            "strip.png": strip,
+            "extremes.png": figures.extremes(
+                self.model, self.scorer, self.images, table, self.name
+            ),
+            "traversal.png": figures.traversals(
+                self.model, self.latents, self._pairs["test"][0], self.name
+            ),
+            "latent_map.png": self._map(),
+        }
+        first, second, groups, a, b = self._pairs["test"]
+        if groups:
+            originals = (
+                self.images.batch("test", 0, a[: figures.WALKS]).cpu().numpy(),
+                self.images.batch("test", 0, b[: figures.WALKS]).cpu().numpy(),
+            )
+            found["interpolation.png"] = figures.interpolation(
+                self.model, (first, second), originals, self.name
+            )
+        if self._made is not None:
+            made, described = self._made
+            real = self.images.batch("test", 0, rows).cpu().numpy()
+            note = f"{described['source'].capitalize()}. Last row: real test faces."
+            source = {"prior": "the prior", "mixture": "a density fitted to the latents"}
+            found["samples.png"] = figures.drawn(
+                as_bytes(made), real, self.name, source[described["method"]], note
+            )
+        return found
+
+    @cached_property
+    def _pairs(
+        self,
+    ) -> dict[str, tuple[Tensor, Tensor, list[list[str]], NDArray[np.int64], NDArray[np.int64]]]:
+        """By split: latents of both ends, groups of both, rows of both."""
+        found = {}
+        for split in WALKED:
+            normals = self.images.normals(split)
+            a, b, groups = face_pairs(normals, self.settings.pairs, self.settings.seed)
+            ends = [
+                torch.cat(
+                    [
+                        encode(self.model, part)
+                        for part in self.images.chunks(split, rows, self.settings.batch_size)
+                    ]
+                    or [self.latents[:0].to(self.images.device)]
+                )
+                for rows in (a, b)
+            ]
+            found[split] = (ends[0], ends[1], groups, a, b)
+        return found
+
+    @cached_property
+    def _made(self) -> tuple[Tensor, dict[str, Any]] | None:
+        """Samples (N×3×64×64 on [0, 1], CPU) and where they come from; None where there are none."""
+        size, count, seed = self.latents.shape[1], self.settings.samples, self.settings.seed
+        if self.family == "conv" or size > samples.MOST_ELEMENTS:
+            return None
+        described: dict[str, Any]
+        if self.family == "vae":
+            drawn = samples.prior_latents(count, size, seed)
+            described = {"method": "prior", "source": "draws from the prior N(0, I)"}
+        else:
+            drawn, used = samples.mixture_latents(
+                self.latents, count, self.settings.components, seed
+            )
+            what = f"a mixture of {used} Gaussians" if used > 1 else "a Gaussian"
+            described = {
+                "method": "mixture",
+                "components": used,
+                "source": f"draws from {what} fitted to {len(self.latents):,} training latents",
+            }
+        batches = torch.split(drawn.to(self.images.device), self.settings.batch_size)
+        return concatenated([decode(self.model, part) for part in batches]), described
+
+    def _real(self, split: str) -> list[tuple[Tensor, Tensor]]:
+        """Faces of a split and their reconstructions (of ``test`` alone), on the CPU."""
+        rows = self.images.sample(split, MOST_REAL)
+        found = []
+        for batch in self.images.chunks(split, rows, self.settings.batch_size):
+            if split == "test":
+                passed = through(self.model, batch)
+                found.append((passed.original.cpu(), passed.reconstruction.cpu()))
+            else:
+                unit = (batch.permute(0, 3, 1, 2).float() / 255).cpu()
+                found.append((unit, unit[:0]))
+        return found
+
+    def _map(self) -> bytes:
+        """Test images, a sample where there are many, in the first two principal components."""
+        mean, directions, spread = latent.principal_directions(self.latents, 2)
+        total = float(self.latents.double().var(0).sum()) or 1.0
+        points = {}
+        index = self.images.index
+        test = index[index["split"] == "test"]
+        kinds = ["normal", *sorted(set(test.loc[test["label"] == 1, "kind"]))]
+        for kind in kinds:
+            label = int(kind != "normal")
+            chosen = test[(test["label"] == label) & ((test["kind"] == kind) | (label == 0))]
+            rows = chosen["row"].to_numpy(np.int64)
+            rows = rows[:: max(1, -(-len(rows) // min(figures.POINTS, MOST_LATENTS)))]
+            if not len(rows):
+                continue
+            codes = [
+                encode(self.model, self.images.batch("test", label, rows[start : start + size]))
+                for size in (self.settings.batch_size,)
+                for start in range(0, len(rows), size)
+            ]
+            flat = (concatenated(codes) - mean) @ directions.T
+            padded = torch.nn.functional.pad(flat, (0, 2 - flat.shape[1]))
+            points[kind] = padded.double().numpy()
+        shares = [float(s) ** 2 / total for s in spread] + [0.0]
+        return figures.latent_map(points, shares[:2], self.name)

@@ -1,0 +1,109 @@
+"""Rows of image tiles with labels and captions, as PNG bytes that repeat."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Pictures = NDArray[np.uint8]
+
+#: Screen pixels of a tile, of the gap between two, and of the lines of text around them.
+TILE, GAP, CAPTION, BAND_GAP, TITLE, NOTE, MARGIN = 96, 4, 17, 10, 34, 24, 12
+DPI = 100
+INK, QUIET = "#222222", "#5f5f5f"
+#: Root error shown in the brightest colour; the same in every picture, so that models compare.
+BRIGHTEST = 0.4
+
+
+@dataclass(frozen=True)
+class Band:
+    """One row of tiles: a label to its left, captions below (lines of text each, and a colour)."""
+
+    label: str
+    tiles: Pictures
+    captions: Sequence[str] = ()
+    colours: Sequence[str] = field(default_factory=tuple)
+
+
+def as_bytes(images: Tensor) -> Pictures:
+    """N×3×H×W on [0, 1] as uint8 N×H×W×3, rounded."""
+    rounded = (images.clamp(0, 1) * 255).round().byte()
+    stored: Pictures = rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return stored
+
+
+def error_colours(errors: Tensor) -> Pictures:
+    """Squared errors (N×H×W) as colours (uint8 N×H×W×3): black at 0, bright at `BRIGHTEST`."""
+    from matplotlib import colormaps
+
+    scaled = (errors.double().sqrt() / BRIGHTEST).clamp(0, 1).cpu().numpy()
+    coloured: Pictures = (colormaps["inferno"](scaled)[..., :3] * 255).round().astype(np.uint8)
+    return coloured
+
+
+def sheet(bands: Sequence[Band], title: str, note: str = "") -> bytes:
+    """Draw the bands below each other."""
+    from matplotlib.figure import Figure
+
+    labelled = any(band.label for band in bands)
+    left = MARGIN + (8 * max(len(band.label) for band in bands) + 8 if labelled else 0)
+    columns = max(len(band.tiles) for band in bands)
+    width = max(left + columns * (TILE + GAP) + MARGIN, 7 * max(len(title), len(note)) + 2 * MARGIN)
+    lines = [max((text.count("\n") + 1 for text in band.captions), default=0) for band in bands]
+    heights = [TILE + CAPTION * count + BAND_GAP for count in lines]
+    height = TITLE + sum(heights) + (NOTE if note else 0)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+
+    def text(x: float, y: float, words: str, **style: Any) -> None:
+        figure.text(x / width, 1 - y / height, words, **style)
+
+    text(MARGIN, TITLE / 2, title, size=11, weight="bold", color=INK, va="center")
+    top = TITLE
+    for band, room in zip(bands, heights, strict=True):
+        if band.label:
+            text(MARGIN, top + TILE / 2, band.label, size=10, color=INK, va="center")
+        for place, tile in enumerate(band.tiles):
+            x = left + place * (TILE + GAP)
+            axes = figure.add_axes(
+                (x / width, 1 - (top + TILE) / height, TILE / width, TILE / height)
+            )
+            axes.imshow(tile, interpolation="nearest", aspect="auto")
+            axes.set_axis_off()
+            if place < len(band.captions):
+                colour = band.colours[place] if band.colours else QUIET
+                text(
+                    x + TILE / 2, top + TILE + 3, band.captions[place],
+                    size=8, color=colour, va="top", ha="center", linespacing=1.25,
+                )  # fmt: skip
+        top += room
+    if note:
+        text(MARGIN, top + NOTE / 2 - 4, note, size=8.5, color=QUIET, va="center")
+    return png(figure)
+
+
+def strip(rows: Sequence[Pictures]) -> bytes:
+    """Rows of bare tiles, side by side and below each other, without margin or label."""
+    from PIL import Image
+
+    picture = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def png(figure: Figure) -> bytes:
+    """A figure's bytes, without the writer's name or any date."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,203 @@
+"""Stage ``evaluate``: every figure of one training, on every split."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+
+from clarity.errors import ClarityError
+from clarity.evaluate import cost
+from clarity.evaluate.images import Images
+from clarity.evaluate.measure import (
+    Measured,
+    fitted_scorer,
+    judge,
+    measure,
+    pixel_figures,
+    reconstruction_figures,
+    train_latents,
+    with_judgement,
+)
+from clarity.evaluate.portrait import Portrait
+from clarity.evaluate.schema import checked
+from clarity.files import atomic_path, read_json, write_bytes, write_json
+from clarity.layout import INDEX, JUDGED_SPLITS, SPLITS, Training, anomalies, masks, normals
+from clarity.models.build import load
+from clarity.models.device import prepare
+from clarity.params import load_params
+
+INDEX_COLUMNS = ("split", "label", "row", "id", "group", "kind", "has_mask")
+
+
+def run(model: str, seed: int) -> None:
+    """Measure the training of ``model`` from ``seed`` and write its evaluation.
+
+    Args:
+        model: a key of ``models`` in params.yaml.
+        seed: one of ``seeds``.
+
+    Raises:
+        ClarityError: files are missing, do not fit each other, or the network is broken.
+    """
+    started = time.monotonic()
+    params = load_params()
+    params.model(model)
+    settings, training = params.evaluate, Training(model, seed)
+    device = prepare(params.device, params.threads)
+    images = open_images(device)
+    network = load(training.directory).to(device)
+    description = read_json(training.description)
+    with threadpool_limits(params.threads):
+        latents = train_latents(network, images, settings.batch_size)
+        scorer = fitted_scorer(network, images, latents, settings.batch_size)
+        measured = measure(network, scorer, images, settings.batch_size)
+        judged = judge(measured.table, settings.false_alarm_rate)
+        scorer = with_judgement(scorer, judged)
+        portrait = Portrait(
+            network, description["family"], scorer, images, latents, settings, training.name
+        )
+        latent_space, samples = portrait.latent_space(), portrait.samples()
+        pictures = portrait.pictures(measured.table)
+    details = {
+        "model": model,
+        "seed": seed,
+        **{key: description[key] for key in ("family", "widths", "latent", "parameters")},
+        "flops": cost.flops(network),
+        "weight_bytes": training.weights.stat().st_size,
+        "reconstruction": reconstruction_figures(measured),
+        "anomaly": judged.anomaly,
+        "threshold": judged.thresholds,
+        "best_score": judged.best,
+        "pixel_auroc": pixel_figures(measured),
+        "latent_space": latent_space,
+        "samples": samples,
+    }
+    _write(training, details, measured, pictures)
+    scorer.save(training.scorer)
+    _warn(training, details)
+    _write_timings(training.timings, network, settings.batch_size, started)
+    figures = _metrics(details)
+    print(
+        f"evaluate: {training.name}: test MSE {figures['test_mse']:.5f}, "
+        f"LSD {figures['test_lsd']:.2f} dB, AUROC {_shown(figures['auroc'])} "
+        f"by score {judged.best!r}"
+    )
+
+
+def open_images(device: torch.device) -> Images:
+    """The packed images, memory-mapped, and their index; checked to fit each other.
+
+    Raises:
+        ClarityError: a file is missing, broken, or of another length than the index says.
+    """
+    text = dict.fromkeys(("split", "id", "group", "kind", "sha256"), "str")
+    try:
+        index = pd.read_csv(INDEX, dtype=text, keep_default_na=False)
+    except FileNotFoundError:
+        raise ClarityError(f"{INDEX}: no such file; run `dvc repro preprocess`") from None
+    missing = [name for name in INDEX_COLUMNS if name not in index]
+    if missing:
+        raise ClarityError(f"{INDEX}: column {missing[0]} is missing; run `dvc repro preprocess`")
+    arrays = {(split, 0): _array(normals(split)) for split in SPLITS}
+    arrays |= {(split, 1): _array(anomalies(split)) for split in JUDGED_SPLITS}
+    counted = Counter(zip(index["split"], index["label"], strict=True))
+    for (split, label), array in arrays.items():
+        path = anomalies(split) if label else normals(split)
+        listed = counted.pop((split, label), 0)
+        if len(array) != listed:
+            raise ClarityError(
+                f"{path}: {len(array)} images, but {INDEX} lists {listed}; "
+                "run `dvc repro -f preprocess`"
+            )
+        if not listed and not label:
+            raise ClarityError(f"{path}: no images; give the split a larger share")
+    if counted:
+        split, label = next(iter(counted))
+        raise ClarityError(f"{INDEX}: split {split!r} with label {label} is not known")
+    return Images(index, arrays, {split: _array(masks(split)) for split in JUDGED_SPLITS}, device)
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise ClarityError(f"{path}: no such file; run `dvc repro preprocess`") from None
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise ClarityError(f"{path}: {reason}; run `dvc repro -f preprocess`") from None
+    return array
+
+
+def _write(
+    training: Training, details: dict[str, Any], measured: Measured, pictures: dict[str, bytes]
+) -> None:
+    table = checked(measured.table, str(training.per_image))
+    with atomic_path(training.per_image) as temporary:
+        table.to_parquet(temporary, index=False, compression="zstd")
+    write_json(training.details, finite(details))
+    write_json(training.metrics, finite(_metrics(details)))
+    shutil.rmtree(training.figures, ignore_errors=True)
+    for name, content in pictures.items():
+        write_bytes(training.figures / name, content)
+
+
+def _metrics(details: dict[str, Any]) -> dict[str, Any]:
+    """The few figures for ``metrics.json``."""
+    test, train = (details["reconstruction"][split] for split in ("test", "train"))
+    found = details["anomaly"][details["best_score"]]["test"]["all"]
+    return {
+        **{key: details[key] for key in ("parameters", "flops", "latent")},
+        **{f"test_{name}": test[name] for name in ("mse", "psnr", "ssim", "lsd")},
+        **{f"train_{name}": train[name] for name in ("mse", "lsd")},
+        "auroc": found["auroc"],
+        "ap": found["ap"],
+    }
+
+
+def finite(value: Any) -> Any:
+    """The same structure with None in place of NaN and infinities, which JSON has no words for."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _warn(training: Training, details: dict[str, Any]) -> None:
+    """Say aloud what a reader of figures must know."""
+    space = details["latent_space"]
+    if space.get("collapsed"):
+        print(
+            f"evaluate: {training.name}: posterior collapse: only {space['active_units']} of "
+            f"{details['latent']} latent elements carry anything; lower train.beta or lengthen "
+            "train.kl_warmup",
+            file=sys.stderr,
+        )
+
+
+def _write_timings(path: Path, network: Any, batch_size: int, started: float) -> None:
+    """Add what the clock measured to the training's timings."""
+    took = {"evaluate_seconds": time.monotonic() - started}
+    figures = {**took, **cost.measured(network, batch_size)}
+    try:
+        before = read_json(path)
+    except (FileNotFoundError, json.JSONDecodeError):
+        before = {}
+    write_json(path, before | {name: round(value, 4) for name, value in figures.items()})
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
