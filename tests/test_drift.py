@@ -67,8 +67,8 @@ def sample(n: int, seed: int, shift: float = 0.0) -> Sample:
 
 
 def test_like_pictures_are_rarely_called_different() -> None:
-    calls = [measure(sample(100, i), sample(60, i + 500), SETTINGS).drifted for i in range(60)]
-    assert sum(calls) <= 2
+    calls = [measure(sample(100, i), sample(60, i + 500), SETTINGS).drifted for i in range(20)]
+    assert sum(calls) <= 1
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_each_kind_of_drift_is_found_and_named(arrived: Sample, quantity: str) -
 
 def test_a_significant_but_tiny_difference_is_no_drift() -> None:
     random = np.random.default_rng(0)
-    images = pictures(20, 1).repeat(200, axis=0)
-    a = Sample(images, random.normal(0, 1, 4000))
-    b = Sample(images, random.normal(0.15, 1, 4000))
+    images = pictures(20, 1).repeat(75, axis=0)
+    a = Sample(images, random.normal(0, 1, 1500))
+    b = Sample(images, random.normal(0.25, 1, 1500))
     (test,) = [t for t in measure(a, b, SETTINGS).tests if t.quantity == "reconstruction error"]
     assert test.p_adjusted < SETTINGS.alpha
     assert not test.drifted

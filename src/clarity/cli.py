@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,8 @@ app = typer.Typer(
 Model = Annotated[str, typer.Argument(help="A key of `models` in params.yaml.")]
 Seed = Annotated[int, typer.Argument(help="One of `seeds` in params.yaml.")]
 ModelName = Annotated[str, typer.Option(help="Alias or version of the registered model.")]
+#: The disk's own refusals: no cause for a traceback.
+MACHINE_SAYS_NO = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 STAGES = "Stages (DVC runs these)"
 REGISTRY = "Registry"
 
@@ -64,11 +67,12 @@ def preprocess() -> None:
 @app.command(rich_help_panel=STAGES)
 def train(model: Model, seed: Seed) -> None:
     """Train one model from one seed."""
+    from clarity.announce import announced
     from clarity.tracking.live import LiveMirror
     from clarity.train.stage import run
 
     with LiveMirror.of_training(model, seed) as mirror:
-        run(model, seed, listener=mirror)
+        run(model, seed, listener=announced(mirror, model))
 
 
 @app.command(rich_help_panel=STAGES)
@@ -90,7 +94,7 @@ def compare() -> None:
 @app.command(rich_help_panel=STAGES)
 def publish() -> None:
     """Complete MLflow's runs and model versions from the outputs."""
-    from clarity.tracking.publish import run
+    from clarity.registry.backfill import publish as run
 
     run()
 
@@ -104,27 +108,35 @@ def backfill() -> None:
 
 
 @app.command(rich_help_panel=REGISTRY)
-def promote() -> None:
+def promote(
+    version: Annotated[
+        str | None, typer.Option(help="This version or alias, not the best on `val`.")
+    ] = None,
+) -> None:
     """Put the best challenger before the gate; move `champion` only if it is measurably better."""
     from clarity.registry.promote import run
 
-    run()
+    run(version)
 
 
 @app.command(rich_help_panel=REGISTRY)
-def rollback() -> None:
-    """Return to the previous champion."""
+def rollback(
+    why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
+) -> None:
+    """Return to the previous champion; twice goes back two."""
     from clarity.registry.promote import rollback as run
 
-    run()
+    run(why)
 
 
 @app.command(rich_help_panel=REGISTRY)
-def history() -> None:
+def history(
+    registrations: Annotated[bool, typer.Option(help="Versions' numbers too.")] = False,
+) -> None:
     """Print every move of an alias."""
     from clarity.registry.history import show
 
-    show()
+    show(registrations=registrations)
 
 
 @app.command(rich_help_panel=REGISTRY)
@@ -143,11 +155,12 @@ def lineage(
 def restore(
     version: Annotated[str, typer.Argument(help="A version or an alias.")],
     target: Annotated[Path | None, typer.Option(help="Folder of the new worktree.")] = None,
+    retrain: Annotated[bool, typer.Option(help="Train even what DVC's cache has.")] = False,
 ) -> None:
     """Check out a version's commit in a new worktree and reproduce its bytes there."""
     from clarity.registry.restore import run
 
-    run(version, target)
+    run(version, target, retrain=retrain)
 
 
 @app.command()
@@ -193,6 +206,11 @@ def main() -> None:
         app()
     except ClarityError as error:
         print(f"clarity: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in MACHINE_SAYS_NO:
+            raise
+        print(f"clarity: {error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -64,7 +64,7 @@ stages:
       {python} toy.py evaluate@${{item.model}}-${{item.seed}} ${{seconds}}
       evaluations/${{item.model}}-${{item.seed}}.txt models/${{item.model}}-${{item.seed}}.txt
     deps: ["models/${{item.model}}-${{item.seed}}.txt"]
-    outs:
+    metrics:
       - evaluations/${{item.model}}-${{item.seed}}.txt:
           cache: false
   compare:
@@ -82,7 +82,7 @@ stages:
 """
 
 
-def make(root: Path, seconds: float = 0.1, models: int = 3, python: str = sys.executable) -> Path:
+def make(root: Path, seconds: float = 0.1, models: int = 2, python: str = sys.executable) -> Path:
     """Write the project into ``root``, with git and DVC, and commit it."""
     root.mkdir(parents=True, exist_ok=True)
     yaml = YAML()

@@ -103,7 +103,7 @@ def _seconds(detectors: list[Detector], split: GateSplit) -> list[list[float]]:
         image = split.images[at : at + 1]
         for detector, seen in zip(detectors, times, strict=True):
             start = time.perf_counter()
-            detector.inspect(image)
+            detector.judge(image)
             if step >= WARM_UP:
                 seen.append(time.perf_counter() - start)
     return times

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from clarity.errors import ClarityError
 from clarity.files import read_json, write_json
 from clarity.layout import MLRUNS
 from clarity.registry.history import CHALLENGER, CHAMPION, Entry, History, entry
@@ -17,6 +18,8 @@ TAG_VERDICT = "gate"
 TAG_REASON = "gate.reason"
 #: Between what `publish` wrote in a version's description and what the gate adds.
 HEADING = "\n\n### Gate\n"
+#: What an event of the history says of its version.
+VERDICTS = {"promote": "promoted", "challenge": "refused", "rollback": "rolled back"}
 #: MLflow refuses longer tag values.
 LONGEST = 4000
 
@@ -90,6 +93,12 @@ def settle(registry: Registry, history: History, say: Say) -> None:
         _complete(registry, history)
     versions = registry.versions()
     known = history.numbers
+    for number, one in versions.items():
+        if number in known and one.identity and one.identity != known[number]:
+            raise ClarityError(
+                f"version {number} in the store is another model than in {history.path}: the two "
+                "do not belong together; move the store (mlruns/) away and run `clarity backfill`"
+            )
     history.append(
         entry(
             "register",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from clarity.files import read_json
 from clarity.layout import CHANNELS, IMAGE_SIZE, Training
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clarity.evaluate.scorer import Inspection, Scorer
     from clarity.models.base import Autoencoder
     from clarity.score.pictures import Images
@@ -66,7 +69,8 @@ class Verdict:
 class Detector:
     """The network, the scorer that was best on `val`, and that score's threshold.
 
-    Thread-safe: scoring changes no state. Everything asked for comes from one forward pass.
+    Thread-safe: scoring changes no state. Everything asked for comes from one forward
+    pass.
     """
 
     def __init__(self, model: Autoencoder, scorer: Scorer, details: dict[str, Any]) -> None:
@@ -78,7 +82,8 @@ class Detector:
         self.threshold = float(entry["value"])
         #: Share of normals above the threshold that it was set for.
         self.stated_rate = float(entry["false_alarm_rate"])
-        self.device = next((p.device for p in model.parameters()), None)
+        # PCA has buffers and no parameters.
+        self.device = next(chain(model.parameters(), model.buffers())).device
 
     @classmethod
     def load(cls, files: Files, device: str = "cpu") -> Detector:
@@ -116,12 +121,16 @@ class Detector:
         pictures: list[Images] = []
         measured: list[dict[str, NDArray[np.float64]]] = []
         for start in range(0, len(images), BATCH):
-            seen = self.inspect(images[start : start + BATCH])
-            scores.append(seen.scores[self.score_name].double().cpu().numpy())
-            if reconstruct:
-                pictures.append(as_images(seen))
+            batch = images[start : start + BATCH]
             if metrics:
+                seen = self.inspect(batch)
+                score, made = seen.scores[self.score_name], seen.reconstruction
                 measured.append({k: v.double().cpu().numpy() for k, v in seen.metrics.items()})
+            else:
+                score, made = self.one(batch)
+            scores.append(score.double().cpu().numpy())
+            if reconstruct:
+                pictures.append(as_images(made))
         empty = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, CHANNELS), np.uint8)
         return Verdict(
             np.concatenate([np.empty(0), *scores]),
@@ -130,8 +139,24 @@ class Detector:
             {k: np.concatenate([m[k] for m in measured]) for k in measured[0]} if measured else {},
         )
 
+    def one(self, batch: Images) -> tuple[Tensor, Tensor]:
+        """The detector's own score (N) and the reconstructions (N×3×64×64 on [0, 1]) of a batch."""
+        import torch
+
+        from clarity.evaluate.forward import through
+        from clarity.score.one import one_score
+
+        with torch.inference_mode():
+            tensor = torch.from_numpy(np.array(batch)).to(self.device)
+            passed = through(self.model, tensor)
+            score = one_score(self.scorer, passed, self.score_name)
+            if score is not None:
+                return score, passed.reconstruction
+            seen = self.scorer.inspect(self.model, tensor)
+            return seen.scores[self.score_name], seen.reconstruction
+
     def inspect(self, batch: Images) -> Inspection:
-        """One forward pass over one batch, N×64×64×3 uint8."""
+        """Every score and metric of one batch, N×64×64×3 uint8, from one forward pass."""
         import torch
 
         with torch.inference_mode():
@@ -139,11 +164,11 @@ class Detector:
             return self.scorer.inspect(self.model, tensor.to(self.device))
 
 
-def as_images(seen: Inspection) -> Images:
-    """The reconstructions of an inspected batch, N×64×64×3 uint8, rounded."""
+def as_images(made: Tensor) -> Images:
+    """Reconstructions (N×3×64×64 on [0, 1]) as N×64×64×3 uint8, rounded."""
     import torch
 
-    stored = (seen.reconstruction.clamp(0, 1) * 255).round().to(torch.uint8)
+    stored = (made.clamp(0, 1) * 255).round().to(torch.uint8)
     array: Images = stored.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
 

@@ -6,7 +6,7 @@ from clarity.statistics.auroc import (
     placement_values,
 )
 from clarity.statistics.bootstrap import bootstrap_means, simultaneous_bands
-from clarity.statistics.gate import GateDecision, gate_decision, people_needed
+from clarity.statistics.gate import GateDecision, gate_decision, people_needed, spent_confidence
 from clarity.statistics.interval import POPULATION, THIS_TRAINING, Interval
 from clarity.statistics.means import (
     difference_interval,
@@ -43,6 +43,7 @@ __all__ = [
     "settles",
     "simultaneous_bands",
     "slope_interval",
+    "spent_confidence",
     "training_difference_interval",
     "training_interval",
     "training_log_ratio_interval",

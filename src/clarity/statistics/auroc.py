@@ -7,14 +7,14 @@ by person (Obuchowski 1997) they enter the same crossed variance as any mean.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from clarity.errors import ClarityError
-from clarity.statistics.crossed import Floats, Part, as_codes, as_values, crossed_interval
+from clarity.statistics.crossed import Codes, Floats, Part, as_codes, as_values, crossed_interval
 from clarity.statistics.interval import Interval, score_limits
 
 _DESIGN = "placement values, clusters crossed with seeds, Satterthwaite t"
@@ -27,6 +27,7 @@ def auroc_interval(
     groups: ArrayLike,
     confidence: float = 0.95,
     *,
+    kinds: ArrayLike | None = None,
     deterministic: bool = False,
 ) -> Interval:
     """The AUROC, averaged over trainings, within [0, 1].
@@ -36,6 +37,9 @@ def auroc_interval(
         labels: (N,) 1 for anomalies.
         groups: (N,) cluster of each image: the person; for an anomaly made of a person's picture,
             that person; for one made of a photograph, the photograph.
+        kinds: (N,) kind of each image (read for anomalies alone); give it where there are several.
+            The mix of kinds is then fixed, and clusters vary within their kind. A kind of which
+            there is one cluster is treated as that cluster alone: its images vary.
 
     Returns:
         Estimate ± t × standard error on the logit scale. Within 0.05 of 0 or 1 at least as wide as
@@ -47,17 +51,19 @@ def auroc_interval(
     areas, placements = placement_values(x, positive)
     area = float(areas.mean())
     inside = 0 < area < 1
-    return crossed_interval(
+    strata = Strata.of(positive, groups, kinds)
+    interval = crossed_interval(
         area,
-        [Part(areas, placements, 1.0, deterministic)],
-        groups,
+        [Part(areas, placements * strata.weights, 1.0, deterministic)],
+        strata.clusters,
         confidence,
         method=f"AUROC on the logit scale; {_DESIGN}",
-        blocks=positive,
+        blocks=strata.blocks,
         scale="logit",
         derivative=1 / (area * (1 - area)) if inside else 1.0,
         floor=numbers_of(groups, positive),
     )
+    return replace(interval, groups=strata.groups)
 
 
 def auroc_difference_interval(
@@ -67,6 +73,7 @@ def auroc_difference_interval(
     groups: ArrayLike,
     confidence: float = 0.95,
     *,
+    kinds: ArrayLike | None = None,
     deterministic: tuple[bool, bool] = (False, False),
 ) -> Interval:
     """AUROC of ``a`` less AUROC of ``b`` on the same images.
@@ -82,18 +89,19 @@ def auroc_difference_interval(
     positive = as_labels(labels, x.shape[1])
     areas_a, placements_a = placement_values(x, positive)
     areas_b, placements_b = placement_values(y, positive)
+    strata = Strata.of(positive, groups, kinds)
     parts = [
-        Part(areas_a, placements_a, 1.0, deterministic[0]),
-        Part(areas_b, placements_b, -1.0, deterministic[1]),
+        Part(areas_a, placements_a * strata.weights, 1.0, deterministic[0]),
+        Part(areas_b, placements_b * strata.weights, -1.0, deterministic[1]),
     ]
     estimate = float(areas_a.mean() - areas_b.mean())
     interval = crossed_interval(
         estimate,
         parts,
-        groups,
+        strata.clusters,
         confidence,
         method=f"AUROC difference; {_DESIGN}",
-        blocks=positive,
+        blocks=strata.blocks,
     )
     if interval.standard_error == 0 and not np.array_equal(x, y):
         reach = _reach_without_variance(
@@ -106,7 +114,44 @@ def auroc_difference_interval(
             standard_error=reach / interval.quantile,
             method="AUROC difference; square-and-add of score intervals (no pair is misordered)",
         )
-    return interval
+    return replace(interval, groups=strata.groups)
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Normals and each kind of anomaly apart, so that the mix of kinds adds no variance.
+
+    Attributes:
+        blocks: (N,) 0 for normals, 1, 2, … for kinds of anomalies.
+        clusters: (N,) of each image; images of a kind with one cluster are clusters of their own.
+        weights: (N,) share of the image's block in the AUROC.
+        groups: clusters as given.
+    """
+
+    blocks: Codes
+    clusters: Codes
+    weights: Floats
+    groups: int
+
+    @classmethod
+    def of(cls, positive: Labels, groups: ArrayLike, kinds: ArrayLike | None) -> Strata:
+        """From labels, clusters and kinds (None: all anomalies are of one kind)."""
+        clusters, count = as_codes(groups, len(positive))
+        weights = np.ones(len(positive))
+        if kinds is None:
+            return cls(positive.astype(np.intp), clusters, weights, count)
+        names = np.asarray(kinds)
+        if names.shape != positive.shape:
+            raise ClarityError(f"kinds has the shape {names.shape}; expected ({len(positive)},)")
+        blocks = np.zeros(len(positive), dtype=np.intp)
+        clusters = clusters.copy()
+        for number, name in enumerate(np.unique(names[positive]), start=1):
+            own = np.flatnonzero(positive & (names == name))
+            blocks[own] = number
+            weights[own] = len(own) / positive.sum()
+            if len(np.unique(clusters[own])) == 1:
+                clusters[own] = clusters.max() + 1 + np.arange(len(own))
+        return cls(blocks, clusters, weights, count)
 
 
 def placement_values(scores: Floats, positive: Labels) -> tuple[Floats, Floats]:

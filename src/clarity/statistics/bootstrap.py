@@ -90,7 +90,7 @@ def simultaneous_bands(
     return [i.at(level) for i in intervals]
 
 
-def group_weights(count: int, resamples: int, seed: int) -> Iterator[Floats]:
+def group_weights(count: int, resamples: int, seed: int | tuple[int, ...]) -> Iterator[Floats]:
     """Chunks (r, count) of multinomial weights: how often each person is drawn."""
     if resamples < 1:
         raise ClarityError(f"resamples is {resamples}; at least 1 is needed")

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from clarity.errors import ClarityError
 from clarity.statistics.auroc import auroc_difference_interval
@@ -55,6 +55,7 @@ def gate_decision(
     confidence: float = 0.95,
     *,
     metric: Metric = "auroc",
+    kinds: ArrayLike | None = None,
 ) -> GateDecision:
     """Promote if the improvement's one-sided lower bound is above the margin.
 
@@ -63,6 +64,7 @@ def gate_decision(
             ``auroc``, errors (lower is better) for ``mse`` and ``lsd``.
         labels: (N,) 0 normal, 1 anomalous; errors are compared on normals alone.
         groups: (N,) person of each image.
+        kinds: (N,) kind of each image; see :func:`~clarity.statistics.auroc.auroc_interval`.
         margin: smallest improvement that counts: a difference of AUROCs, or a relative reduction
             of the error (0.02: 2 % lower).
         confidence: one-sided.
@@ -74,7 +76,9 @@ def gate_decision(
         raise ClarityError(f"gate.margin is {margin:g}; it must be at least 0")
     two_sided = 2 * confidence - 1
     if metric == "auroc":
-        interval = auroc_difference_interval(challenger, champion, labels, groups, two_sided)
+        interval = auroc_difference_interval(
+            challenger, champion, labels, groups, two_sided, kinds=kinds
+        )
         unit = "AUROC"
     elif metric in ("mse", "lsd"):
         normal = np.asarray(labels) == 0
@@ -95,6 +99,19 @@ def gate_decision(
     if not promote and needed is not None:
         reason += f"; an improvement of {2 * margin:g} takes {needed:,} people to be seen"
     return GateDecision(promote, interval.low, interval, margin, confidence, needed, reason)
+
+
+def spent_confidence(confidence: float, attempt: int) -> float:
+    """Confidence for the ``attempt``-th question put to the same gate people, from 1 on.
+
+    One-sided error α/(k(k + 1)), which sums to α over any number of attempts: with it, the
+    probability of even one false promotion in the whole history stays below 1 - ``confidence``,
+    however the challengers were chosen before their turn.
+    """
+    check_confidence(confidence)
+    if attempt < 1:
+        raise ClarityError(f"attempt is {attempt}; attempts are counted from 1")
+    return 1 - (1 - confidence) / (attempt * (attempt + 1))
 
 
 def people_needed(
@@ -127,7 +144,7 @@ def people_needed(
     def surplus(people: float) -> float:
         df = max(thinning * (people - 1), 1e-3)
         shift = distance * math.sqrt(people) / per_person
-        return float(stats.nct.sf(stats.t.isf(1 - confidence, df), df, shift)) - power
+        return 1 - float(special.nctdtr(df, shift, special.stdtrit(df, confidence))) - power
 
     if surplus(2) >= 0:
         return 2

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from clarity.errors import ClarityError
 from clarity.statistics.auroc import Labels, as_labels, numbers_of
 from clarity.statistics.bootstrap import group_weights
-from clarity.statistics.crossed import Floats, as_codes, as_values, assemble, combine
+from clarity.statistics.crossed import Codes, Floats, as_codes, as_values, assemble, combine
 from clarity.statistics.interval import (
     POPULATION,
     THIS_TRAINING,
@@ -37,6 +37,7 @@ def ranking_interval(
     statistic: Statistic = "ap",
     confidence: float = 0.95,
     *,
+    kinds: ArrayLike | None = None,
     resamples: int = 10_000,
     seed: int = 0,
     deterministic: bool = False,
@@ -47,6 +48,8 @@ def ranking_interval(
         scores: (S, N), higher is more anomalous.
         labels: (N,) 1 for anomalies.
         groups: (N,) cluster of each image.
+        kinds: (N,) kind of each image; clusters without normals (photographs) are then resampled
+            within their kind, so that the mix of kinds stays.
 
     Returns:
         The mean over trainings, with an interval on the logit scale.
@@ -62,7 +65,7 @@ def ranking_interval(
     drawn = np.concatenate(
         [
             np.stack([_resampled(row, positive, codes, w, statistic) for row in x], axis=1)
-            for w in _weights(count, x.shape[1], resamples, seed)
+            for w in _weights(_strata(codes, count, positive, kinds), len(codes), resamples, seed)
         ]
     )
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
@@ -93,16 +96,33 @@ def ranking_interval(
     )
 
 
-def _weights(count: int, images: int, resamples: int, seed: int) -> Iterator[Floats]:
+def _strata(codes: Codes, count: int, positive: Labels, kinds: ArrayLike | None) -> list[Codes]:
+    """Clusters resampled together: people, and by kind those clusters that hold no normal."""
+    people = np.bincount(codes[~positive], minlength=count) > 0
+    if kinds is None or people.all():
+        return [np.arange(count)]
+    names = np.asarray(kinds)
+    others = positive & ~people[codes]
+    return [np.flatnonzero(people)] + [
+        np.unique(codes[others & (names == name)]) for name in np.unique(names[others])
+    ]
+
+
+def _weights(strata: list[Codes], images: int, resamples: int, seed: int) -> Iterator[Floats]:
     """People's weights, few rows at a time, so that (rows, images) arrays stay small."""
     rows = max(1, _CHUNK // images)
-    for chunk in group_weights(count, resamples, seed):
-        for start in range(0, len(chunk), rows):
-            yield chunk[start : start + rows]
+    count = sum(len(s) for s in strata)
+    for number, start in enumerate(range(0, resamples, rows)):
+        size = min(rows, resamples - start)
+        weights = np.empty((size, count))
+        for k, stratum in enumerate(strata):
+            drawn = group_weights(len(stratum), size, (seed, number, k))
+            weights[:, stratum] = np.concatenate(list(drawn))
+        yield weights
 
 
 def _resampled(
-    scores: Floats, positive: Labels, codes: NDArray[np.intp], weights: Floats, statistic: Statistic
+    scores: Floats, positive: Labels, codes: Codes, weights: Floats, statistic: Statistic
 ) -> Floats:
     """(R,) the statistic under each row of people's weights; NaN where one kind is absent."""
     order = np.argsort(-scores, kind="stable")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import clarity
+from clarity.errors import ClarityError
 from clarity.score.detector import Files
 from clarity.score.registered import TAG_IDENTITY
 from clarity.tracking import keys, notes
@@ -90,8 +93,6 @@ def register(
     """
     import mlflow
 
-    from clarity.score.signature import input_example, pip_requirements, signature
-
     package = Path(clarity.__file__).parent
     card = notes.model_card(facts, data)
     files = Files.of_training(facts.training)
@@ -101,22 +102,8 @@ def register(
         if not key.startswith("mlflow.") and key != keys.KIND
     }
     figures = {key: f"{facts.metrics[key]:.6g}" for key in NUMBERS if key in facts.metrics}
-    mlflow.start_run(run_id=run_id, log_system_metrics=False)
-    try:
-        info = mlflow.pyfunc.log_model(
-            name=facts.training.name,
-            python_model=str(package / "score" / "pyfunc_model.py"),
-            artifacts={name: str(getattr(files, name)) for name in Files.__dataclass_fields__},
-            code_paths=[str(package)],
-            pip_requirements=pip_requirements(),
-            signature=signature(),
-            input_example=input_example(),
-            params=facts.params,
-            tags=tags,
-            model_type="anomaly detector",
-        )
-    finally:
-        mlflow.end_run()
+    with quiet():
+        info = _log_model(mlflow, run_id, facts, package, files, tags)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model_card.md"
         path.write_text(card, encoding="utf-8")
@@ -133,3 +120,55 @@ def register(
         model_id=info.model_id,
     )
     return Published(int(version.version), info.model_id, run_id)
+
+
+def _log_model(
+    mlflow: Any, run_id: str, facts: Facts, package: Path, files: Files, tags: Mapping[str, str]
+) -> Any:
+    """Log the model into the run, and see that what was logged scores its own example."""
+    from clarity.score.signature import input_example, pip_requirements, signature
+
+    mlflow.start_run(run_id=run_id, log_system_metrics=False)
+    try:
+        info = mlflow.pyfunc.log_model(
+            name=facts.training.name,
+            python_model=str(package / "score" / "pyfunc_model.py"),
+            artifacts={name: str(getattr(files, name)) for name in Files.__dataclass_fields__},
+            code_paths=[str(package)],
+            pip_requirements=pip_requirements(),
+            signature=signature(),
+            input_example=input_example(),
+            params=facts.params,
+            tags=tags,
+            model_type="anomaly detector",
+        )
+    finally:
+        mlflow.end_run()
+    try:
+        with quiet():
+            mlflow.pyfunc.load_model(info.model_uri).predict(input_example())
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ClarityError(
+            f"{facts.training.name}: the logged model does not score its own example ({first}); "
+            f"`dvc repro -f evaluate@{facts.training.name}` makes the scorer anew"
+        ) from error
+    return info
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """MLflow without its advice and its progress bars; its errors still come as exceptions."""
+    import logging
+    import warnings
+
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    logger = logging.getLogger("mlflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

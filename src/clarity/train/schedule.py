@@ -6,7 +6,7 @@ import math
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """The rate of step ``step`` (from 0) of ``steps``: a linear rise to ``peak``, half a cosine after.
+    """The rate of step ``step`` (from 0) of ``steps``: a linear rise to ``peak``, then a cosine.
 
     The rise takes the share ``warmup`` of all steps, the fall the rest; the last step still moves.
     Warm-up: Goyal et al. 2017; cosine: Loshchilov & Hutter 2017.

@@ -1,0 +1,51 @@
+"""``python -m pipelines.retrain``: one run of the flow ``retrain``, by hand."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipelines.home import prepare
+from pipelines.reproduce import run
+
+
+def main(
+    folder: Annotated[
+        list[str] | None, typer.Option(help="Where new pictures lie [data/new, data/handled].")
+    ] = None,
+    include_flagged: Annotated[
+        bool, typer.Option(help="Train on pictures that were flagged as anomalous, too.")
+    ] = False,
+    max_parallel: Annotated[int, typer.Option(help="Stages at once.")] = 1,
+    promote: Annotated[bool, typer.Option(help="Put the best model before the gate.")] = True,
+) -> None:
+    """Take in new pictures; train, compare and promote where there is a reason to."""
+    prepare()
+    from pipelines.server import available
+
+    with available():
+        from pipelines.retrain_flow import retrain
+
+        state = retrain(
+            folders=folder,
+            include_flagged=include_flagged,
+            max_parallel=max_parallel,
+            promote=promote,
+            return_state=True,
+        )
+        finish(state.is_completed(), state.message)
+
+
+def finish(completed: bool, message: str | None) -> None:
+    """Say how a flow ended; a failure is one line on stderr and exit code 1."""
+    if completed:
+        print(message)
+        return
+    print(f"clarity: {message}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    run(main)

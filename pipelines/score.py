@@ -1,0 +1,31 @@
+"""``python -m pipelines.score``: one run of the flow ``score``, by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.home import prepare
+from pipelines.reproduce import run
+from pipelines.retrain import finish
+
+
+def main(
+    incoming: Annotated[str, typer.Option(help="Folder to watch.")] = "data/incoming",
+    model: Annotated[str, typer.Option(help="Alias or version that scores.")] = "champion",
+    settle: Annotated[float, typer.Option(help="Seconds a file must have lain unchanged.")] = 10.0,
+) -> None:
+    """Score the pictures that arrived, flag anomalies, follow the drift."""
+    prepare()
+    from pipelines.server import available
+
+    with available():
+        from pipelines.score_flow import score
+
+        state = score(incoming=incoming, model=model, settle=settle, return_state=True)
+        finish(state.is_completed(), state.message)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,147 @@
+"""Which model detects anomalies better, and what the autoencoders buy over PCA: with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from clarity.compare.claims import confounded_by_latent, sizes
+from clarity.compare.results import ModelResults, Results
+from clarity.params import Compare
+from clarity.statistics import (
+    Interval,
+    Verdict,
+    adjust,
+    auroc_difference_interval,
+    log_ratio_interval,
+    verdict,
+)
+
+Question = Literal["size", "baseline", "reconstruction"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Two models and the difference between them.
+
+    Attributes:
+        question: ``size`` (AUROC, largest against smallest of a family), ``baseline`` (AUROC, the
+            best model against a PCA), ``reconstruction`` (MSE on unseen people, a family's best
+            model against the PCA of its latent size).
+        means: AUROC or MSE of subject and reference.
+        effect: difference of AUROCs, or relative reduction of MSE; positive: the subject is better.
+        equal_latent: whether both models have the same latent size.
+    """
+
+    question: Question
+    family: str
+    subject: ModelResults
+    reference: ModelResults
+    means: tuple[float, float]
+    effect: Interval
+    verdict: Verdict | None = None
+    confounded: str = ""
+
+    @property
+    def judged(self) -> Verdict:
+        """The verdict on "the subject is better"."""
+        assert self.verdict is not None
+        return self.verdict
+
+    @property
+    def equal_latent(self) -> bool:
+        return self.subject.latent == self.reference.latent
+
+    @property
+    def reading(self) -> Literal["better", "worse", "open"]:
+        """What the interval says of the trainings at hand."""
+        if self.effect.low > 0:
+            return "better"
+        return "worse" if self.effect.high < 0 else "open"
+
+
+def find(results: Results, compare: Compare) -> list[Finding]:
+    """All findings, those of one question judged together (Holm)."""
+    found: list[Finding] = []
+    of_size = []
+    for family in results.families:
+        pair = sizes(results, family)
+        if pair:
+            small, large = pair
+            reason = confounded_by_latent(results.family(family))
+            of_size.append(_auroc(results, compare, "size", large, small, reason))
+    found += _judge(of_size)
+    best = best_detector(results)
+    if best:
+        against = results.family("pca")
+        found += _judge([_auroc(results, compare, "baseline", best, pca) for pca in against])
+    found += _judge(_reconstruction(results, compare))
+    return found
+
+
+def best_detector(results: Results) -> ModelResults | None:
+    """The autoencoder with the largest AUROC on ``val``; chosen there, judged on ``test``."""
+    models = [model for model in results.models if model.family != "pca"]
+    return max(models, key=lambda model: (model.val_auroc, model.name), default=None)
+
+
+def _auroc(
+    results: Results,
+    compare: Compare,
+    question: Question,
+    subject: ModelResults,
+    reference: ModelResults,
+    confounded: str = "",
+) -> Finding:
+    test = results.test
+    a, b = subject.scores[subject.best_score], reference.scores[reference.best_score]
+    effect = auroc_difference_interval(
+        a,
+        b,
+        test["label"].to_numpy(),
+        test["group"].to_numpy(),
+        compare.confidence,
+        deterministic=(subject.deterministic, reference.deterministic),
+    )
+    areas = tuple(_area(results, model) for model in (subject, reference))
+    return Finding(
+        question, subject.family, subject, reference, (areas[0], areas[1]), effect,
+        confounded=confounded,
+    )  # fmt: skip
+
+
+def _area(results: Results, model: ModelResults) -> float:
+    from clarity.statistics import placement_values
+
+    positive = results.test["label"].to_numpy() == 1
+    return float(placement_values(model.scores[model.best_score], positive)[0].mean())
+
+
+def _reconstruction(results: Results, compare: Compare) -> list[Finding]:
+    """Each family's best model on ``val`` against the PCA of equal latent size, if there is one."""
+    found = []
+    for pca in results.family("pca"):
+        for family in results.families:
+            models = [m for m in results.family(family) if m.latent == pca.latent]
+            if family == "pca" or not models:
+                continue
+            best = min(models, key=lambda m: (_val_mse(m), m.name))
+            a, b = best.metrics["test"]["mse"], pca.metrics["test"]["mse"]
+            effect = log_ratio_interval(
+                a, b, results.groups("test"), compare.confidence, deterministic=(False, True)
+            ).as_reduction()
+            means = (float(a.mean()), float(b.mean()))
+            found.append(Finding("reconstruction", family, best, pca, means, effect))
+    return found
+
+
+def _val_mse(model: ModelResults) -> float:
+    return sum(float(curve["val_mse"].min()) for curve in model.curves) / len(model.curves)
+
+
+def _judge(found: list[Finding]) -> list[Finding]:
+    levels = adjust([f.effect for f in found], [0.0] * len(found), ["greater"] * len(found))
+    return [
+        replace(f, verdict=verdict(f.effect, 0.0, decide_at=level, note=f.confounded))
+        for f, level in zip(found, levels, strict=True)
+    ]

@@ -1,0 +1,73 @@
+"""Pictures that `evaluate` made, chosen and made small enough to be carried in the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clarity.compare.results import ModelResults, Results
+from clarity.compare.style import palette
+from clarity.compare.table import Row
+
+#: Wider pictures are made this wide (pixels), so that the page stays a few megabytes.
+_WIDEST = 1100
+
+Item = tuple[bytes, str, str]
+
+
+def collect(
+    results: Results, best: ModelResults | None, rows: dict[str, Row]
+) -> dict[str, list[Item]]:
+    """PNG, alternative text and caption of the pictures, by kind.
+
+    Of each family its largest model is shown, and the best detector; the rest lies in
+    ``evaluations/``. A kind that no model has is an empty list.
+    """
+    shown = [results.family(family)[-1] for family in results.families]
+    if best and best not in shown:
+        shown.insert(0, best)
+    shown.sort(key=lambda model: model is not best)
+    out: dict[str, list[Item]] = {}
+    for kind in ("extremes", "traversal", "interpolation", "latent_map", "samples"):
+        models = shown[:2] if kind == "extremes" else shown
+        out[kind] = [item for model in models if (item := _item(kind, model, rows[model.name]))]
+    return out
+
+
+def _item(kind: str, model: ModelResults, row: Row) -> Item | None:
+    path = model.trainings[0].figures / f"{kind}.png"
+    if not path.is_file():
+        return None
+    return _small(path), _text(kind, model, row), f"{model.name} (latent {model.latent:,})"
+
+
+def _small(path: Any) -> bytes:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    if picture.width > _WIDEST:
+        height = round(picture.height * _WIDEST / picture.width)
+        picture = picture.resize((_WIDEST, height), Image.Resampling.LANCZOS)
+    return palette(picture)
+
+
+def _text(kind: str, model: ModelResults, row: Row) -> str:
+    if kind == "extremes":
+        return (
+            f"Test images that {model.name} finds most and least anomalous by its score "
+            f"{model.best_score}; its AUROC is {row['auroc']:.3f}"
+        )
+    if kind == "traversal":
+        return (
+            f"Faces decoded by {model.name} as single elements of its latent of "
+            f"{model.latent:,} are moved while the others stay"
+        )
+    if kind == "interpolation":
+        return f"Faces decoded by {model.name} along straight lines between pairs of latents"
+    if kind == "latent_map":
+        return (
+            f"Map of the test images in two directions of {model.name}'s latent space, "
+            "normals and anomalies in different colours"
+        )
+    drawn = "the prior" if model.family == "vae" else "a distribution fitted to the latents"
+    return f"Faces that {model.name} decodes from latents drawn from {drawn}"

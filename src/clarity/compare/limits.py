@@ -1,0 +1,76 @@
+"""What the numbers do not say: from the run itself, not a fixed disclaimer."""
+
+from __future__ import annotations
+
+from clarity.compare.claims import Claim, confounded_by_latent
+from clarity.compare.results import POPULATIONS, Results
+from clarity.params import Compare
+
+
+def counts(results: Results) -> dict[str, tuple[int, int]]:
+    """Normal images and people (or groups) in train and in test."""
+    out: dict[str, tuple[int, int]] = {}
+    for split in POPULATIONS:
+        groups = results.groups(split)
+        out[split] = (len(groups), len(set(groups)))
+    return out
+
+
+def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[str]:
+    """One sentence for every limit that holds in this run."""
+    out = []
+    images, people = counts(results)["test"]
+    if len(results.seeds) == 1:
+        out.append(
+            "One seed. Every interval is over people, for the training at hand; another seed may "
+            "give another order of the models. Nothing is confirmed or refuted."
+        )
+    for family in results.families:
+        reason = confounded_by_latent(results.family(family)) if family != "pca" else ""
+        if reason and len(results.family(family)) > 1:
+            out.append(f"The sizes of {family} are {reason}.")
+    if results.grouped and people < 30:
+        out.append(
+            f"Few people: the test split holds {people} ({images} images), so intervals are wide, "
+            "and they speak of people like these."
+        )
+    out.append(
+        "LSD looks at the power of fine detail, not at whether the detail is right; MSE, PSNR and "
+        "SSIM stand beside it for that."
+    )
+    out.append(
+        "A slope over sizes is a summary of the sizes trained here, with one recipe; a larger "
+        "model may want another learning rate or more epochs."
+    )
+    if "labelled" not in results.kinds:
+        out.append(
+            "The anomalies were made from normal images. How well a model finds these says little "
+            "about how well it finds others."
+        )
+    out.append(
+        "Each model's anomaly score is the one with the largest AUROC on validation images. "
+        "Average precision depends on the share of anomalies in the test split, "
+        f"here {results.test['label'].mean():.0%}, and has no interval."
+    )
+    gap = resampling_gap(claims)
+    if gap is not None:
+        out.append(
+            f"Checked by another method: resampling people {compare.resamples:,} times, trainings "
+            "fixed, puts the limits of the reductions of LSD at most "
+            f"{100 * gap:.1f} percentage points from those of the intervals shown."
+        )
+    return out
+
+
+def resampling_gap(claims: list[Claim]) -> float | None:
+    """Largest distance between limits shown and limits by resampling people.
+
+    Only where the intervals shown are over people alone (one seed) do the two have one estimand.
+    """
+    gaps = [
+        max(abs(c.reduction.low - c.resampled[0]), abs(c.reduction.high - c.resampled[1]))
+        for claim in claims
+        for c in claim.comparisons
+        if c.resampled and c.reduction.scope == "this training only" and c.reduction.groups > 1
+    ]
+    return max(gaps, default=None)

@@ -1,0 +1,232 @@
+"""`clarity restore VERSION`: its commit in a new worktree, and there the same bytes again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from clarity.errors import ClarityError
+from clarity.layout import Training
+from clarity.params import load_params
+from clarity.registry.reading import Record, matching, open_reader
+from clarity.score.detector import Files
+from clarity.score.registered import (
+    TAG_COMMIT,
+    TAG_DIRTY,
+    TAG_EVALUATION,
+    TAG_MODEL,
+    TAG_SEED,
+    TAG_WEIGHTS,
+    digests_of,
+)
+
+LOCK = "dvc.lock"
+Say = Callable[[str], None]
+
+
+def run(version: str, target: Path | None, *, retrain: bool = False, say: Say = print) -> None:
+    """Check out a version's commit in a new worktree and have DVC bring its files back there.
+
+    Files come from DVC's cache, from its remote, or by running the stages, in this order; whichever
+    it was, their digests are compared with the version's.
+
+    Args:
+        version: number or alias.
+        target: folder of the new worktree; None: beside the project, named after the version.
+        retrain: run the version's stages even where the cache has their outputs.
+
+    Raises:
+        ClarityError: no such version, no commit holds it, git or DVC refuse, or other bytes came
+            out.
+    """
+    record = _find(version)
+    root = _root()
+    commit = commit_of(record, root)
+    training = Training(record.tag(TAG_MODEL), int(record.tag(TAG_SEED)))
+    place = (target or root.parent / f"{root.name}-version-{record.number}").resolve()
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise ClarityError(f"{place}: there already; remove it or choose another with --target")
+    _git(root, "worktree", "add", "--detach", str(place), commit)
+    try:
+        how = _bring_back(root, place, training, retrain)
+    except ClarityError:
+        # Nothing half-restored stays behind.
+        _git(root, "worktree", "remove", "--force", str(place))
+        raise
+    _verify(record, training, place)
+    say(
+        f"version {record.number} ({training.name}) is in {place}, at commit {commit[:12]}: "
+        f"{how}, weights and evaluation have the same digests; "
+        f"`git worktree remove {place}` takes it away"
+    )
+
+
+def _find(version: str) -> Record:
+    name = load_params().gate.name
+    found = [
+        one
+        for one in matching(open_reader(name).versions(), version)
+        if version in one.aliases or version.removeprefix("v") == str(one.number)
+    ]
+    if not found:
+        raise ClarityError(
+            f"{version}: no such version or alias of {name}; `clarity lineage` finds versions by "
+            "anything else"
+        )
+    return found[0]
+
+
+def commit_of(record: Record, root: Path) -> str:
+    """The commit whose parameters, code and data make the version.
+
+    A commit whose dvc.lock names the version's weights: what people do is run, look, and then
+    commit. Else the commit that was recorded, if nothing was uncommitted then.
+
+    Raises:
+        ClarityError: there is none.
+    """
+    recorded = record.tag(TAG_COMMIT)
+    what = f"version {record.number}"
+    named = _commits_with(_weights_md5(record), root)
+    if named:
+        return recorded if recorded in named else named[0]
+    if recorded and record.tag(TAG_DIRTY) != "true":
+        if _succeeds(root, "cat-file", "-e", f"{recorded}^{{commit}}"):
+            return recorded
+        raise ClarityError(
+            f"{what}: commit {recorded[:12]} is not in this repository; `git fetch --all` may help"
+        )
+    if recorded:
+        raise ClarityError(
+            f"{what}: made from uncommitted changes on top of {recorded[:12]}, and no commit's "
+            f"{LOCK} names its weights; commit params.yaml, the code and {LOCK} after a run"
+        )
+    raise ClarityError(f"{what}: its commit is unknown, it was made outside a git repository")
+
+
+def _weights_md5(record: Record) -> str | None:
+    """DVC's digest of the version's weights, from the store's copy or from the workspace's."""
+    training = Training(record.tag(TAG_MODEL), int(record.tag(TAG_SEED)))
+    if training.weights.is_file() and digests_of(training)[0] == record.tag(TAG_WEIGHTS):
+        path = training.weights
+    else:
+        from clarity.score.registered import files_of
+        from clarity.store import open_store
+
+        open_store()
+        try:
+            path = files_of(load_params().gate.name, record.number or 0).weights
+        except ClarityError:
+            return None
+    with path.open("rb") as handle:
+        # DVC's name for content, not a safeguard.
+        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _commits_with(md5: str | None, root: Path) -> list[str]:
+    """Commits, newest first, whose dvc.lock names a file of this digest."""
+    if md5 is None:
+        return []
+    touched = _git(root, "log", "--all", "--format=%H", f"-S{md5}", "--", LOCK).split()
+    return [one for one in touched if md5 in _git(root, "show", f"{one}:{LOCK}", check=False)]
+
+
+def _bring_back(root: Path, place: Path, training: Training, retrain: bool) -> str:
+    """Outputs of the version's stages in the worktree; how they came there."""
+    local = root / ".dvc" / "config.local"
+    if local.is_file():  # remotes' credentials
+        shutil.copy(local, place / ".dvc" / "config.local")
+    cache = _dvc(root, root, "cache", "dir").stdout.strip() or str(root / ".dvc" / "cache")
+    _dvc(place, place, "cache", "dir", "--local", str((root / cache).resolve()))
+    stages = ["preprocess", f"train@{training.name}", f"evaluate@{training.name}"]
+    if retrain:
+        _need(_dvc(place, place, "repro", "--force", "--single-item", *stages[1:]))
+        return "trained again"
+    files = Files.of_training(training, place)
+    paths = (files.weights, files.description, files.details, files.scorer)
+    _dvc(place, place, "checkout", *stages)
+    if all(path.is_file() for path in paths):
+        return "from DVC's cache"
+    if _dvc(place, place, "remote", "list").stdout.strip():
+        _dvc(place, place, "pull", *stages)
+        if all(path.is_file() for path in paths):
+            return "pulled from DVC's remote"
+    _need(_dvc(place, place, "repro", stages[-1]))
+    return "made again by `dvc repro`"
+
+
+def _verify(record: Record, training: Training, place: Path) -> None:
+    weights, evaluation = digests_of(training, place)
+    pairs = (
+        ("weights", weights, record.tag(TAG_WEIGHTS)),
+        ("evaluation", evaluation, record.tag(TAG_EVALUATION)),
+    )
+    for what, found, expected in pairs:
+        if found != expected:
+            raise ClarityError(
+                f"{place}: other {what} came out ({found[:12]}, not {expected[:12]}): another "
+                "processor, torch or thread count than then? The worktree is left to look at"
+            )
+
+
+def _root() -> Path:
+    try:
+        return Path(_git(Path.cwd(), "rev-parse", "--show-toplevel").strip())
+    except ClarityError:
+        raise ClarityError(
+            "no git repository here (a ZIP download has none); clone the project to restore "
+            "versions"
+        ) from None
+
+
+def _git(root: Path, *arguments: str, check: bool = True) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise ClarityError("git: no such program; install it to restore versions") from None
+    if check and done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ClarityError(f"git {arguments[0]}: {last}")
+    return done.stdout
+
+
+def _succeeds(root: Path, *arguments: str) -> bool:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def _dvc(root: Path, code: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run DVC in ``root``; stages there use the package in ``code``, not the one installed."""
+    beside = str(Path(sys.executable).parent)
+    paths = [str(code / "src"), str(code)]
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([beside, os.environ.get("PATH", "")]),
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+    environment.pop("DVC_ROOT", None)
+    program = shutil.which("dvc", path=environment["PATH"])
+    if program is None:
+        raise ClarityError("dvc: no such program; `make setup` installs it")
+    return subprocess.run(
+        [program, *arguments],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _need(done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode:
+        said = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line]
+        line = (said or done.stderr.strip().splitlines() or ["no message"])[0]
+        raise ClarityError(f"dvc {done.args[1]}: {line.removeprefix('ERROR: ')}")

@@ -1,0 +1,65 @@
+"""The detector: the same numbers as evaluation, whatever the score; refusals in one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import registry_world as world
+import torch
+from registry_fixtures import here, published  # noqa: F401
+
+from clarity.errors import ClarityError
+from clarity.layout import Training, normals
+from clarity.models.build import build
+from clarity.params import Model
+from clarity.score.detector import Detector, Files
+
+SCORES = ("mse", "ssim", "lsd", "normalised", "latent", "combined", "elbo")
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_one_score_is_the_score_that_evaluation_thresholds(name: str) -> None:
+    from clarity.evaluate.scorer import fit_scorer
+
+    torch.manual_seed(0)
+    family = "vae" if name == "elbo" else "ae"
+    model = build(Model(family=family, widths=(2, 2), latent=5), "small").eval()
+    scorer = fit_scorer(torch.randn(30, 5), torch.rand(8, 64, 64), torch.randn(8, 5))
+    details = {"best_score": name, "threshold": {name: {"value": 0.0, "false_alarm_rate": 0.05}}}
+    detector = Detector(model, scorer, details)
+    images = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
+    verdict = detector.judge(images, reconstruct=True)
+    seen = detector.inspect(images)
+    np.testing.assert_array_equal(verdict.score, seen.scores[name].numpy())
+    assert verdict.reconstruction is not None
+    assert np.abs(verdict.reconstruction / 255 - _hwc(seen.reconstruction)).max() < 0.5 / 255 + 1e-6
+    np.testing.assert_array_equal(verdict.anomaly, verdict.score > 0)
+
+
+def _hwc(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.usefixtures("here")
+def test_details_and_detector_agree_on_false_alarms() -> None:
+    detector = Detector.load(Files.of_training(Training("pca-8", 0)))
+    rate = detector.judge(np.load(normals("val"))).anomaly.mean()
+    assert rate <= world.RATE
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_missing_or_broken_is_named() -> None:
+    training = Training("pca-8", 0)
+    files = Files.of_training(training)
+    with pytest.raises(ClarityError, match=r"details.json: missing; `dvc checkout`"):
+        Detector.load(replace(files, details=Path("details.json")))
+    files.weights.write_bytes(b"not safetensors at all")
+    with pytest.raises(ClarityError, match="cannot be loaded"):
+        Detector.load(files)
+    detector = Detector.load(Files.of_training(Training("pca-4", 0)))
+    for wrong in (np.zeros((1, 64, 64)), np.zeros((1, 3, 64, 64)), np.zeros((1, 64, 64, 3))):
+        with pytest.raises(ClarityError, match="N×64×64×3"):
+            detector.judge(wrong)  # type: ignore[arg-type]
