@@ -26,7 +26,7 @@ from clarity.models.base import to_input
 from clarity.models.build import build, describe
 from clarity.params import Model
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COMPONENTS = 8
 PEOPLE = {"train": 40, "val": 20, "gate": 24, "test": 8}
 EACH = 4
