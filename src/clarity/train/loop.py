@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from clarity.errors import ClarityError
 from clarity.models.base import Autoencoder, to_input, to_unit
 from clarity.params import Train
-from clarity.train.augment import augment
+from clarity.train.augment import augment, relight
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.data import Images
 from clarity.train.schedule import learning_rate
@@ -97,6 +97,7 @@ def fit(
                 draws = generator(setting.seed, BATCH, epoch, batch)
                 stored = setting.train.rows(rows)
                 x = to_input(augment(stored, draws, flip=recipe.flip, shift=recipe.shift))
+                x = relight(x, draws, recipe.jitter)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 optimizer.zero_grad(set_to_none=True)
