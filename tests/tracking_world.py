@@ -26,7 +26,6 @@ from clarity.params import load_params
 ROOT = Path(__file__).parent.parent
 MODELS = {
     "conv-small": {"family": "conv", "widths": [2]},
-    "conv-large": {"family": "conv", "widths": [4]},
     "pca-3": {"family": "pca", "latent": 3},
 }
 FACES = 4
