@@ -45,4 +45,5 @@ def relight(x: Tensor, generator: torch.Generator, jitter: float) -> Tensor:
         return x
     draws = torch.rand(2, len(x), 1, 1, 1, generator=generator).mul_(2).sub_(1).mul_(jitter)
     contrast, brightness = draws.to(x.device)
-    return (x * (1 + contrast) + brightness).clamp_(-1, 1)
+    lit: Tensor = x * (1 + contrast) + brightness
+    return lit.clamp_(-1, 1)
