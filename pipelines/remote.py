@@ -87,7 +87,8 @@ def checked_commit() -> dict[str, str]:
     changed = [path for path in changed if path != "dvc.lock" and not produced(path)]
     if changed:
         raise ClarityError(f"{changed[0]}: not committed; workers clone the commit, so commit it")
-    loose = _git("ls-files", "--others", "-x", "__pycache__", "--", *sorted(sources)).splitlines()
+    unasked = ("-x", "__pycache__", "-x", ".gitignore")
+    loose = _git("ls-files", "--others", *unasked, "--", *sorted(sources)).splitlines()
     loose = [path for path in loose if not produced(path)]
     if loose:
         raise ClarityError(f"{loose[0]}: neither in git nor in DVC; `dvc add` and push it, commit")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from ruamel.yaml import YAML
+
+from clarity.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,16 +36,22 @@ def make_project(
     return folder
 
 
-def clarity(project: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
-    """Run ``clarity ARGUMENTS`` in ``project``; ``path`` is searched first for packages."""
+@dataclass(frozen=True)
+class Result:
+    """What a run of the command line left behind."""
+
+    code: int
+    said: str
+    complained: str
+
+
+def clarity(project: Path, *arguments: str, path: str = "") -> Result:
+    """Run ``clarity ARGUMENTS`` in ``project`` as a process; ``path`` is searched for packages."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, [path, str(ROOT / "src")])),
         "OMP_NUM_THREADS": "1",
-        # Nothing answers there: a test is never on the network.
-        "http_proxy": "http://127.0.0.1:9",
-        "https_proxy": "http://127.0.0.1:9",
     }
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "clarity", *arguments],
         cwd=project,
         env=environment,
@@ -47,16 +59,59 @@ def clarity(project: Path, *arguments: str, path: str = "") -> subprocess.Comple
         text=True,
         check=False,
     )
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
-def run_stages(project: Path, *stages: str) -> str:
+def clarity_here(project: Path, *arguments: str) -> Result:
+    """The same entry point, called in this process: what is imported stays imported."""
+    said, complained = io.StringIO(), io.StringIO()
+    before = sys.argv
+    sys.argv = ["clarity", *arguments]
+    code = 0
+    try:
+        with (
+            contextlib.chdir(project),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(complained),
+        ):
+            main()
+    except SystemExit as exit_:
+        code = int(exit_.code or 0)
+    finally:
+        sys.argv = before
+    return Result(code, said.getvalue(), complained.getvalue())
+
+
+def run_stages(project: Path, *stages: str, run: Callable[..., Result] = clarity_here) -> str:
     """Run stages that must succeed; what they said."""
     said = ""
     for stage in stages:
-        result = clarity(project, stage)
-        assert result.returncode == 0, result.stderr
-        said += result.stdout
+        result = run(project, stage)
+        assert result.code == 0, result.complained
+        said += result.said
     return said
+
+
+def refused(
+    project: Path, stage: str, outputs: Sequence[str], run: Callable[..., Result] = clarity_here
+) -> str:
+    """Run a stage where outputs of an earlier run lie, which must stay as they are.
+
+    Returns its one line on standard error, ``clarity: `` before it; the exit code was 2.
+    """
+    for name in outputs:
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("of an earlier run")
+    before = snapshot(project)
+    result = run(project, stage)
+    assert result.code == 2, result
+    lines = result.complained.splitlines()
+    assert len(lines) == 1, result.complained
+    assert lines[0].startswith("clarity: ")
+    assert "Traceback" not in result.said
+    assert snapshot(project) == before
+    return lines[0]
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

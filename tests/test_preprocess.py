@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from data_helpers import (
     clarity,
+    clarity_here,
     make_project,
     random_images,
     run_stages,
@@ -42,7 +43,7 @@ def array_of(project: Path, name: str) -> np.ndarray:
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default faces, ingested and preprocessed with the committed parameters."""
     project = make_project(tmp_path_factory.mktemp("faces"), {"source": "faces"})
-    run_stages(project, "ingest", "preprocess")
+    run_stages(project, "ingest", "preprocess", run=clarity)
     return project
 
 
@@ -174,10 +175,10 @@ def test_blank_picture_yields_no_anomaly_that_equals_it() -> None:
 
 def test_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     written = []
-    for name in ("a", "b"):
+    for name, run in (("a", clarity), ("b", clarity_here)):
         project = make_project(tmp_path / name, {"source": "folder", "path": "own"})
         save_pictures(project / "own", 6, 2)
-        run_stages(project, "ingest", "preprocess")
+        run_stages(project, "ingest", "preprocess", run=run)
         written.append(snapshot(project / "data/processed"))
     assert written[0] == written[1]
     assert len(written[0]) == 12  # and no temporary file is left
@@ -261,9 +262,9 @@ def test_kind_listed_twice_is_refused(tmp_path: Path) -> None:
     project = make_project(
         tmp_path, {}, {"anomalies": {"kinds": ["inverted", "inverted"], "per_kind": 3}}
     )
-    result = clarity(project, "check")
-    assert result.returncode == 2
-    assert "preprocess.anomalies.kinds: a kind is listed twice" in result.stderr
+    result = clarity_here(project, "check")
+    assert result.code == 2
+    assert "preprocess.anomalies.kinds: a kind is listed twice" in result.complained
 
 
 @given(

@@ -15,27 +15,13 @@ from data_helpers import (
     huge_png,
     make_project,
     random_images,
+    refused,
     run_stages,
     save_pictures,
-    snapshot,
 )
 from PIL import Image
 
-
-def refused(project: Path) -> str:
-    """Run ``clarity preprocess`` where outputs of an earlier run lie; return its one line."""
-    processed = project / "data/processed"
-    processed.mkdir(parents=True)
-    for name in ("train.npy", "index.csv", "rejected.csv"):
-        (processed / name).write_text("of an earlier run")
-    before = snapshot(processed)
-    result = clarity(project, "preprocess")
-    assert result.returncode == 2, result.stderr
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("clarity: ")
-    assert snapshot(processed) == before
-    return lines[0]
+PROCESSED = tuple(f"data/processed/{name}" for name in ("train.npy", "index.csv", "rejected.csv"))
 
 
 def jpeg() -> bytes:
@@ -64,7 +50,7 @@ def test_too_many_broken_pictures_stop_the_run(case: str, tmp_path: Path) -> Non
     save_pictures(project / "own", 5, 2)
     write(project / "own/person-0" / name)
     run_stages(project, "ingest")
-    line = refused(project)
+    line = refused(project, "preprocess", PROCESSED, run=clarity)
     assert "1 of 11 images cannot be used, more than preprocess.max_rejected (0.05)" in line
     assert f"the first is person-0/{name}: " in line
     assert reason in line
@@ -83,7 +69,7 @@ def test_images_that_are_not_finite_stop_the_run(value: float, tmp_path: Path) -
     images[3, 2, 1, 0] = value
     project = npy_project(tmp_path, images)
     run_stages(project, "ingest")
-    assert "trainingset/3: NaN or infinite pixels" in refused(project)
+    assert "trainingset/3: NaN or infinite pixels" in refused(project, "preprocess", PROCESSED)
 
 
 def test_duplicates_can_be_refused(tmp_path: Path) -> None:
@@ -91,7 +77,9 @@ def test_duplicates_can_be_refused(tmp_path: Path) -> None:
     images[7] = images[2]
     project = npy_project(tmp_path, images, duplicates="refuse")
     run_stages(project, "ingest")
-    assert "trainingset/7 has the same pixels as trainingset/2" in refused(project)
+    assert "trainingset/7 has the same pixels as trainingset/2" in refused(
+        project, "preprocess", PROCESSED
+    )
 
 
 def test_too_few_groups_cannot_be_split(tmp_path: Path) -> None:
@@ -99,7 +87,7 @@ def test_too_few_groups_cannot_be_split(tmp_path: Path) -> None:
     rows = "".join(f"{i},{'abc'[i % 3]}\n" for i in range(12))
     (project / "own/trainingset_groups.csv").write_text("ID,group\n" + rows)
     run_stages(project, "ingest")
-    assert "3 groups" in refused(project)
+    assert "3 groups" in refused(project, "preprocess", PROCESSED)
 
 
 def test_test_set_of_anomalies_alone_is_refused(tmp_path: Path) -> None:
@@ -107,7 +95,7 @@ def test_test_set_of_anomalies_alone_is_refused(tmp_path: Path) -> None:
     np.save(project / "own/testingset.npy", random_images(2, seed=1))
     (project / "own/testingset_labels.csv").write_text("ID,anomaly\n0,1\n1,1\n")
     run_stages(project, "ingest")
-    assert "no normal image" in refused(project)
+    assert "no normal image" in refused(project, "preprocess", PROCESSED)
 
 
 ITEMS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -123,6 +111,6 @@ def test_broken_items_are_refused(case: str, tmp_path: Path) -> None:
     project = make_project(tmp_path, {"source": "faces"})
     (project / "data/raw").mkdir(parents=True)
     write(project / "data/raw/items.parquet")
-    line = refused(project)
+    line = refused(project, "preprocess", PROCESSED)
     assert line.startswith("clarity: data/raw/items.parquet: ")
     assert says in line

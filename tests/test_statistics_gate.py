@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy import optimize, stats
@@ -32,9 +34,13 @@ def area(scale):
     return norm.cdf(SHIFTS * scale / np.sqrt(2)).mean()
 
 
+@cache
+def scale_for(gain):
+    return optimize.brentq(lambda s: area(s) - area(1) - gain, 0.01, 20)
+
+
 def pair(rng, groups, kinds, gain, correlation=0.95):
     """Scores of a challenger whose true AUROC is higher by ``gain``, and of its champion."""
-    scale = optimize.brentq(lambda s: area(s) - area(1) - gain, 0.01, 20)
     shared = 0.5 * rng.normal(size=groups.max() + 1)[groups]
     shared += np.sqrt(0.75) * rng.normal(size=len(groups))
 
@@ -42,27 +48,28 @@ def pair(rng, groups, kinds, gain, correlation=0.95):
         own = np.sqrt(1 - correlation) * rng.normal(size=len(groups))
         return np.sqrt(correlation) * shared + own + np.append(0, SHIFTS)[kinds] * times
 
-    return model(scale), model(1.0)
+    return model(scale_for(gain)), model(1.0)
 
 
-def promoted(gain, people, runs=CHALLENGERS, margin=MARGIN, seed=0):
+def decisions(gain, people, runs=CHALLENGERS, seed=0):
     rng = np.random.default_rng(seed)
     labels, groups, kinds = gate_split(people)
-    return np.mean(
-        [
-            gate_decision(
-                *pair(rng, groups, kinds, gain), labels, groups, margin, kinds=kinds
-            ).promote
-            for _ in range(runs)
-        ]
-    )
+    return [
+        gate_decision(*pair(rng, groups, kinds, gain), labels, groups, MARGIN, kinds=kinds)
+        for _ in range(runs)
+    ]
+
+
+def promoted(gain, people, runs=CHALLENGERS):
+    return np.mean([d.promote for d in decisions(gain, people, runs)])
 
 
 @pytest.mark.parametrize("people", [6, 50])
 def test_of_a_thousand_challengers_no_better_at_most_five_percent_pass(people):
-    assert promoted(0.0, people) <= 0.05
+    found = decisions(0.0, people)
+    assert np.mean([d.promote for d in found]) <= 0.05
     # Without a margin the bound is the confidence itself, which is the harder test.
-    assert promoted(0.0, people, margin=0.0) <= 0.07
+    assert np.mean([d.lower_bound > 0 for d in found]) <= 0.07
 
 
 def test_of_challengers_better_by_exactly_the_margin_about_five_percent_pass():
@@ -82,7 +89,7 @@ def test_with_the_people_needed_nine_of_ten_better_by_twice_the_margin_pass():
     needed = int(np.median(asked))
     assert needed > 40
     assert promoted(2 * MARGIN, needed, runs=300) >= 0.87
-    assert promoted(2 * MARGIN, needed // 3, runs=200) < 0.85
+    assert promoted(2 * MARGIN, needed // 3, runs=100) < 0.85
     assert f"takes {decision.people_needed:,} people" in decision.reason
 
 
@@ -138,7 +145,7 @@ def test_fifty_equals_on_the_same_people_and_the_error_that_is_spent():
     labels, groups, kinds = gate_split(12, 2)
     rng = np.random.default_rng(5)
     false = {"plain": 0, "spent": 0}
-    histories = 30
+    histories = 25
     for _ in range(histories):
         champion = pair(rng, groups, kinds, 0.0)[0]
         shared = champion - np.append(0, SHIFTS)[kinds]
@@ -146,10 +153,9 @@ def test_fifty_equals_on_the_same_people_and_the_error_that_is_spent():
         for attempt in range(1, 51):
             own = np.sqrt(0.05) * rng.normal(size=len(groups))
             challenger = np.sqrt(0.95) * shared + own + np.append(0, SHIFTS)[kinds]
-            levels = {"plain": 0.95, "spent": spent_confidence(0.95, attempt)}
-            for name, level in levels.items():
-                d = gate_decision(challenger, champion, labels, groups, 0.0, level, kinds=kinds)
-                some[name] |= d.promote
+            i = auroc_difference_interval(challenger, champion, labels, groups, kinds=kinds)
+            some["plain"] |= i.lower_bound(0.95) > 0
+            some["spent"] |= i.lower_bound(spent_confidence(0.95, attempt)) > 0
         for name in false:
             false[name] += some[name]
     assert false["spent"] <= 0.15 * histories
@@ -187,13 +193,13 @@ def test_bootstrap_within_kinds_agrees_with_the_strata():
     a, b = pair(rng, groups, kinds, 0.0)
     i = auroc_difference_interval(a, b, labels, groups, kinds=kinds)
     drawn = []
-    for _ in range(300):
+    for _ in range(200):
         weights = np.bincount(rng.integers(60, size=60), minlength=60)[groups]
         drawn.append(
             roc_auc_score(labels, a, sample_weight=weights)
             - roc_auc_score(labels, b, sample_weight=weights)
         )
-    assert i.standard_error == pytest.approx(np.std(drawn), rel=0.15)
+    assert i.standard_error == pytest.approx(np.std(drawn), rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ from clarity.params import load_params
 ROOT = Path(__file__).parent.parent
 MODELS = {
     "conv-small": {"family": "conv", "widths": [2]},
-    "conv-large": {"family": "conv", "widths": [4]},
     "pca-3": {"family": "pca", "latent": 3},
 }
 FACES = 4
@@ -75,7 +74,7 @@ def face(number: int, blur: float) -> Image.Image:
     skin = np.clip(1.2 - (x / 0.7) ** 2 - (y / 0.9) ** 2, 0, 1)
     rng = np.random.default_rng(number)
     for _ in range(6):
-        cx, cy, width = rng.uniform(-0.5, 0.5, 2).tolist() + [rng.uniform(0.05, 0.2)]
+        cx, cy, width = [*rng.uniform(-0.5, 0.5, 2).tolist(), rng.uniform(0.05, 0.2)]
         skin -= 0.5 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (width**2 + blur**2))
     grey = (255 * np.clip(skin, 0, 1)).astype(np.uint8)
     tint = np.array([1.0, 0.8, 0.7])
@@ -98,7 +97,9 @@ def write_training(training: Training, rank: int = 0, *, shift: float = 0.0) -> 
     torch.manual_seed(training.seed + rank)
     network = build(spec, training.model)
     description = describe(spec, training.model, training.seed, network)
-    write_bytes(training.weights, save({k: v.contiguous() for k, v in network.state_dict().items()}))
+    write_bytes(
+        training.weights, save({k: v.contiguous() for k, v in network.state_dict().items()})
+    )
     write_json(training.description, description)
     recipe = params.recipe(training.model).model_dump(mode="json")
     recipe["learning_rate"] += shift
@@ -156,12 +157,9 @@ def write_evaluation(
         "flops": 1000 * int(str(description["parameters"])),
         "weight_bytes": training.weights.stat().st_size,
         "reconstruction": {
-            split: {metric: value * factor for metric, value in METRICS.items()}
-            for split in SPLITS
+            split: {metric: value * factor for metric, value in METRICS.items()} for split in SPLITS
         },
-        "anomaly": {
-            score: {split: kinds for split in SPLITS[1:]} for score in ("mse", "normalised")
-        },
+        "anomaly": {score: dict.fromkeys(SPLITS[1:], kinds) for score in ("mse", "normalised")},
         "threshold": {
             score: {
                 "value": 0.7,

@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from clarity.compare.results import POPULATIONS, ModelResults, Results
 from clarity.compare.style import COLOURS, MARKS, SETTINGS, dash, png
@@ -21,22 +21,38 @@ from clarity.compare.table import LABELS, Row
 #: File name: what the picture shows, for its caption and for those who don't see it.
 CAPTIONS = {
     "error_against_size.png": "Mean error against the number of parameters, with intervals",
-    "curves.png": "Validation and training MSE by epoch",
+    "curves.png": "MSE by epoch, on validation images (thick) and training images (thin)",
     "pareto.png": "Clarity and AUROC against parameters and FLOPs",
     "auroc_by_kind.png": "AUROC against each kind of anomaly, with intervals",
 }
 
 
-def draw(results: Results, table: list[Row], dpi: int) -> dict[str, bytes]:
-    """All charts as PNG, by file name."""
+def draw(results: Results, table: list[Row], dpi: int, *, narrow: bool = False) -> dict[str, bytes]:
+    """All charts as PNG, by file name; ``narrow``: one panel below the other, for a phone."""
     with pyplot.rc_context(SETTINGS):
         figures = {
-            "error_against_size.png": _error_against_size(results, table),
-            "curves.png": _curves(results),
-            "pareto.png": _pareto(results, table),
-            "auroc_by_kind.png": _auroc_by_kind(results, table),
+            "error_against_size.png": _error_against_size(results, table, narrow),
+            "curves.png": _curves(results, narrow),
+            "pareto.png": _pareto(results, table, narrow),
+            "auroc_by_kind.png": _auroc_by_kind(results, table, narrow),
         }
         return {name: png(figure, dpi) for name, figure in figures.items()}
+
+
+def _panels(
+    number: int, columns: int, height: float, narrow: bool, **more: Any
+) -> tuple[Figure, list[Any], int]:
+    """A figure of ``number`` panels of ``height`` inches: panels in reading order, and columns."""
+    columns = 1 if narrow else min(columns, number)
+    lines = -(-number // columns)
+    figure, grid = pyplot.subplots(
+        lines, columns, figsize=(4.4 if narrow else 9.2, 0.5 + height * lines),
+        layout="constrained", squeeze=False, **more,
+    )  # fmt: skip
+    panels = list(grid.flat)
+    for axes in panels[number:]:
+        axes.set_visible(False)
+    return figure, panels[:number], columns
 
 
 def _rows(table: list[Row], family: str) -> list[Row]:
@@ -53,12 +69,10 @@ def _errorbar(axes: Any, row: Row, x: float, name: str, family: str, **more: Any
     )  # fmt: skip
 
 
-def _error_against_size(results: Results, table: list[Row]) -> Figure:
-    figure, grid = pyplot.subplots(2, 2, figsize=(9.2, 6.6), sharex=True, layout="constrained")
-    for (line, metric), (column, split) in itertools.product(
-        enumerate(("lsd", "mse")), enumerate(POPULATIONS)
-    ):
-        axes = grid[line][column]
+def _error_against_size(results: Results, table: list[Row], narrow: bool) -> Figure:
+    figure, panels, _ = _panels(4, 2, 3.1, narrow, sharex=True)
+    pairs = list(itertools.product(("lsd", "mse"), POPULATIONS))
+    for axes, (metric, split) in zip(panels, pairs, strict=True):
         for family in results.families:
             rows = _rows(table, family)
             name = f"{split}_{metric}"
@@ -71,16 +85,17 @@ def _error_against_size(results: Results, table: list[Row]) -> Figure:
                 label = family if place == 0 else None
                 _errorbar(axes, row, row["parameters"], name, family, label=label)
         axes.set(xscale="log", yscale="log")
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(f"{LABELS[metric]}, {results.people(split)}")
         _plain(axes.yaxis)
-    for axes in grid[1]:
-        axes.set_xlabel("parameters")
     # Train and test share a scale, so that the gap between them can be seen.
-    for line in grid:
+    for line in (panels[:2], panels[2:]):
         ends = [axes.get_ylim() for axes in line]
         for axes in line:
             axes.set_ylim(min(e[0] for e in ends), max(e[1] for e in ends))
-    _legend(figure, grid[0][0])
+    for axes in panels[3 if narrow else 2 :]:
+        axes.set_xlabel("parameters")
+    _legend(figure, panels[0], narrow)
     return figure
 
 
@@ -88,21 +103,21 @@ def _plain(axis: Any) -> None:
     """Numbers as people write them on a logarithmic axis of less than two decades."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
-def _legend(figure: Figure, axes: Any) -> None:
+def _legend(figure: Figure, axes: Any, narrow: bool) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    columns = 3 if narrow else len(labels)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
-def _pareto(results: Results, table: list[Row]) -> Figure:
-    figure, grid = pyplot.subplots(2, 2, figsize=(9.2, 6.6), layout="constrained", sharey="row")
+def _pareto(results: Results, table: list[Row], narrow: bool) -> Figure:
     whats = (("test_lsd", f"LSD (dB), {results.people('test')}", True), ("auroc", "AUROC", False))
-    for (line, (name, title, lower)), (column, cost) in itertools.product(
-        enumerate(whats), enumerate(("parameters", "flops"))
-    ):
-        axes = grid[line][column]
+    costs = {"parameters": "parameters", "flops": "FLOPs, one image"}
+    figure, panels, _ = _panels(4, 2, 3.1, narrow)
+    pairs = list(itertools.product(whats, costs))
+    for axes, ((name, title, lower), cost) in zip(panels, pairs, strict=True):
         for family in results.families:
             for place, row in enumerate(_rows(table, family)):
                 label = family if place == 0 else None
@@ -118,13 +133,13 @@ def _pareto(results: Results, table: list[Row]) -> Figure:
                 xytext=(6, 7 if place % 2 == 0 else -13), fontsize=7.5, color="#333333",
             )  # fmt: skip
         axes.set(xscale="log", title=f"{title}: {'lower' if lower else 'higher'} is better")
+        axes.xaxis.set_minor_locator(NullLocator())
         if lower:
             axes.set_yscale("log")
             _plain(axes.yaxis)
         axes.margins(x=0.14)
-        if line == 1:
-            axes.set_xlabel({"parameters": "parameters", "flops": "FLOPs, one image"}[cost])
-    _legend(figure, grid[0][0])
+        axes.set_xlabel(costs[cost])
+    _legend(figure, panels[0], narrow)
     return figure
 
 
@@ -138,18 +153,10 @@ def _front(table: list[Row], cost: str, name: str, lower: bool) -> list[Row]:
     return front
 
 
-def _curves(results: Results) -> Figure:
+def _curves(results: Results, narrow: bool) -> Figure:
     families = [family for family in results.families if family != "pca"] or ["pca"]
-    columns = min(2, len(families))
-    lines = -(-len(families) // columns)
-    figure, grid = pyplot.subplots(
-        lines, columns, figsize=(9.2, 0.6 + 3.2 * lines), layout="constrained", squeeze=False,
-        sharey=True,
-    )  # fmt: skip
-    for axes, family in itertools.zip_longest(grid.flat, families):
-        if family is None:
-            axes.set_visible(False)
-            continue
+    figure, panels, _ = _panels(len(families), 2, 3.2, narrow, sharey=True)
+    for axes, family in zip(panels, families, strict=True):
         models = results.family(family)
         for place, model in enumerate(models):
             line = dash(place, len(models))
@@ -157,7 +164,7 @@ def _curves(results: Results) -> Figure:
             _band(axes, model, "train_mse", COLOURS[family], line, 0.8, None)
         axes.set(yscale="log", xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_title(f"{family}: validation MSE (thick), training MSE (thin)")
+        axes.set_title(f"{family}: validation (thick), training (thin)")
         axes.legend(fontsize=8.5, handlelength=3.2)
         _plain(axes.yaxis)
     return figure
@@ -183,21 +190,11 @@ def _band(
         axes.fill_between(epochs[shown], low, high, color=colour, alpha=0.18, linewidth=0)
 
 
-def _auroc_by_kind(results: Results, table: list[Row]) -> Figure:
-    names = ["auroc", *(f"auroc_{kind}" for kind in results.kinds)]
-    titles = ["all kinds", *results.kinds]
-    columns = min(3, len(names))
-    lines = -(-len(names) // columns)
-    height = 0.55 + lines * (0.55 + 0.24 * len(table))
-    figure, grid = pyplot.subplots(
-        lines, columns, figsize=(9.2, height), layout="constrained", sharex=True, sharey=True,
-        squeeze=False,
-    )  # fmt: skip
-    for axes, pair in itertools.zip_longest(grid.flat, zip(names, titles, strict=True)):
-        if pair is None:
-            axes.set_visible(False)
-            continue
-        name, title = pair
+def _auroc_by_kind(results: Results, table: list[Row], narrow: bool) -> Figure:
+    names = {"auroc": "all kinds"} | {f"auroc_{kind}": kind for kind in results.kinds}
+    height = 0.5 + 0.24 * len(table)
+    figure, panels, columns = _panels(len(names), 3, height, narrow, sharex=True, sharey=True)
+    for axes, (name, title) in zip(panels, names.items(), strict=True):
         for place, row in enumerate(table):
             low, high = row[f"{name}_low"], row[f"{name}_high"]
             colour = COLOURS[row["family"]]
@@ -207,7 +204,7 @@ def _auroc_by_kind(results: Results, table: list[Row]) -> Figure:
         axes.axvline(0.5, color="#777777", linewidth=0.9, linestyle=(0, (4, 2)))
         axes.set_title(title)
         axes.set_yticks(range(len(table)), [row["model"] for row in table], fontsize=8.5)
-    grid[0][0].invert_yaxis()
-    for axes in grid[-1]:
+    panels[0].invert_yaxis()
+    for axes in panels[-columns:]:
         axes.set_xlabel("AUROC (0.5: chance)")
     return figure

@@ -50,11 +50,15 @@ def page(
     table: list[Row],
     claims: list[Claim],
     findings: list[Finding],
-    charts: dict[str, bytes],
+    charts: tuple[dict[str, bytes], dict[str, bytes]],
     faces: list[Strip],
     errors: list[Strip],
 ) -> str:
-    """The page as HTML; the same text for the same results."""
+    """The page as HTML; the same text for the same results.
+
+    Args:
+        charts: PNG by file name, wide, and narrow for phones.
+    """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -85,8 +89,9 @@ def page(
             questions=_questions(findings),
             charts={
                 name: _png(data, alt.chart(name, results, table), CAPTIONS.get(name, ""))
-                for name, data in charts.items()
+                for name, data in charts[0].items()
             },
+            narrow={name: _png(data, "") for name, data in charts[1].items()},
             faces=_wall(faces, rows, "Reconstructions"),
             errors=_wall(errors, rows, "Error maps"),
             gallery={
@@ -112,6 +117,7 @@ def _claim(claim: Claim, results: Results) -> dict[str, Any]:
         "headlines": [
             (verdicts.place(p, results), verdicts.headline(claim, p, results)) for p in populations
         ],
+        "remarks": verdicts.remarks(claim),
         "untested": verdicts.headline(claim, "", results) if claim.untested else "",
         "populations": [
             (verdicts.place(p, results), [(c, _words(claim, c)) for c in claim.of(p)])

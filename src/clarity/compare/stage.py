@@ -39,12 +39,13 @@ def run() -> None:
     write_text(REPORTS / "curves.csv", learning_curves(results))
 
     pictures = figures.draw(results, rows, params.compare.dpi)
+    narrow = figures.draw(results, rows, params.compare.dpi, narrow=True)
     faces = wall.strips(results, wall.RECONSTRUCTION)
     errors = wall.strips(results, wall.ERROR)
     pictures["wall.png"] = wall.picture(faces)
     for name, data in pictures.items():
         write_bytes(REPORTS / "figures" / name, data)
-    page = report.page(params, results, rows, claims, findings, pictures, faces, errors)
+    page = report.page(params, results, rows, claims, findings, (pictures, narrow), faces, errors)
     write_text(REPORTS / "index.html", page)
 
 

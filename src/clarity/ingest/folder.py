@@ -7,6 +7,7 @@ none. The order is that of the paths, compared part by part.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,8 @@ KINDS = frozenset(
 )
 #: A larger file is no picture for 64×64; it would have to be held in memory whole.
 LARGEST = 64 * 2**20
+#: In a file's name: control characters, and what stands for bytes that are not UTF-8.
+UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def open_source(folder: str) -> Source:
@@ -76,10 +79,11 @@ def _files(root: Path) -> Iterator[PurePosixPath]:
 
 def _read(root: Path, names: Sequence[PurePosixPath], inputs: dict[str, str]) -> Iterator[Item]:
     for name in names:
-        try:
-            str(name).encode()
-        except UnicodeEncodeError:
-            raise ClarityError(f"{str(name)!a}: the file's name is not UTF-8; rename it") from None
+        if UNFIT.search(str(name)):
+            raise ClarityError(
+                f"{root}: the name {str(name)!a} holds bytes that are not UTF-8 or control "
+                "characters; rename it"
+            )
         path = root / name
         try:
             size = path.stat().st_size

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from clarity.ingest.items import Item, Source
 TRAINING, TESTING = "trainingset", "testingset"
 #: Bytes of an array in memory at a time.
 CHUNK = 16 * 2**20
+#: A larger image would have to be held in memory whole.
+LARGEST = 256 * 2**20
 READERS = {
     (1, 0): npy_format.read_array_header_1_0,
     (2, 0): npy_format.read_array_header_2_0,
@@ -129,6 +132,11 @@ def read_header(path: Path) -> Array:
     if 0 in shape:
         raise ClarityError(f"{path}: shape {'×'.join(map(str, shape))} holds no pixels")
     array = Array(path, shape, dtype, fortran, offset)
+    if array.row_bytes > LARGEST:
+        raise ClarityError(
+            f"{path}: images of {shape[1]}×{shape[2]} take {array.row_bytes // 2**20} MB each; "
+            "make them smaller"
+        )
     expected = offset + shape[0] * array.row_bytes
     found = path.stat().st_size
     if found != expected:
@@ -200,8 +208,13 @@ def _check_range(path: Path, chunk: NDArray, first: int) -> None:
 def _table(path: Path, column: str, rows: int) -> pd.Series:
     """The column of a CSV ``ID,column`` as text, in the order of the IDs 0 … rows-1."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+        with warnings.catch_warnings():
+            # Rows longer than the header would shift the columns with no more than a warning.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+            )
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:  # parser errors: ValueErrors
         cause = " ".join(str(error).split())[:120]
         raise ClarityError(f"{path}: not a readable CSV ({cause})") from None
     for name in ("ID", column):

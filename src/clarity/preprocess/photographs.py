@@ -7,12 +7,15 @@ by brightness, contrast or hue alone.
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clarity.errors import ClarityError
 from clarity.layout import IMAGE_SIZE, JUDGED_SPLITS
-from clarity.preprocess.images import Pixels, to_square
+from clarity.preprocess.images import ImageProblem, Pixels, decode, to_square
 
 NAMES = ("china", "flower")
 #: Each photograph is cut into this many rows and columns of cells.
@@ -25,9 +28,15 @@ ATTEMPTS = 50
 
 @cache
 def _photographs() -> tuple[Pixels, ...]:
-    from sklearn.datasets import load_sample_image
-
-    return tuple(np.asarray(load_sample_image(f"{name}.jpg")) for name in NAMES)
+    """Read where the distribution lies: importing the package takes longer than all the crops."""
+    try:
+        folder = Path(str(distribution("scikit-learn").locate_file("sklearn/datasets/images")))
+        return tuple(decode((folder / f"{name}.jpg").read_bytes()) for name in NAMES)
+    except (PackageNotFoundError, OSError, ImageProblem):
+        raise ClarityError(
+            "preprocess.anomalies.kinds photograph: the package scikit-learn or its sample "
+            "photographs are missing; install requirements.txt anew, or leave the kind out"
+        ) from None
 
 
 def photograph(image: Pixels, split: str, rng: np.random.Generator) -> tuple[Pixels, str]:
@@ -38,11 +47,13 @@ def photograph(image: Pixels, split: str, rng: np.random.Generator) -> tuple[Pix
     """
     number = int(rng.integers(len(NAMES)))
     picture = _photographs()[number]
-    best = candidate = _crop(picture, split, rng)
+    best, most = _crop(picture, split, rng), -1.0
+    candidate = best
     for _ in range(ATTEMPTS):
-        if _structure(candidate) > _structure(best):
-            best = candidate
-        if _structure(best) >= STRUCTURE:
+        found = _structure(candidate)
+        if found > most:
+            best, most = candidate, found
+        if most >= STRUCTURE:
             break
         candidate = _crop(picture, split, rng)
     return match_colours(best, image), NAMES[number]

@@ -33,7 +33,7 @@ def publish(
     """Bring the one comparison run up to date, and the experiment's note and views with it."""
     verdicts = _json(REPORTS / "verdicts.json")
     table = _text(REPORTS / "table.md")
-    view.publish(client)
+    view.publish(client, max((epoch for one in everything for epoch in one.epochs), default=0))
     note = notes.experiment_note(verdicts, table, view.query(client))
     current = client.get_experiment(experiment).tags
     if current.get("mlflow.note.content") != note:

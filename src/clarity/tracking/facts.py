@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -173,7 +173,9 @@ class Facts:
         timings = read_json(training.timings) if training.timings.is_file() else {}
         details = read_json(training.details)
         description = read_json(training.description)
-        return cls(training, recipe(provenance), tags, details, description, timings)
+        # Known only when the network is built: the bottleneck of a convolutional one, the size.
+        counts = {name: str(description[name]) for name in ("latent", "parameters")}
+        return cls(training, recipe(provenance) | counts, tags, details, description, timings)
 
     @property
     def fingerprint(self) -> str:
@@ -241,10 +243,21 @@ class Facts:
         with self.training.curves.open(newline="") as handle:
             return [(int(row["epoch"]), curve_values(row)) for row in csv.DictReader(handle)]
 
-    def pictures(self) -> Iterator[tuple[int, Path]]:
-        """(epoch, path) of the grids kept while training."""
-        for path in sorted(self.training.progress.glob("epoch-*.png")):
-            yield int(path.stem.rpartition("-")[2]), path
+    @cached_property
+    def epochs(self) -> dict[int, Path]:
+        """Epochs at which a grid of reconstructions was kept, and where it is."""
+        paths = sorted(self.training.progress.glob("epoch-*.png"))
+        return {int(path.stem.rpartition("-")[2]): path for path in paths}
+
+    def pictures(self, epochs: Iterable[int]) -> Iterator[tuple[int, Path]]:
+        """(epoch, path) of the grid that stands at each of the epochs: the last one kept by then.
+
+        So a model that stopped early, or PCA, has a picture wherever another has one, and the UI
+        shows all side by side at any epoch.
+        """
+        for epoch in sorted({*epochs, *self.epochs}):
+            if until := [kept for kept in self.epochs if kept <= epoch]:
+                yield epoch, self.epochs[max(until)]
 
     def seconds(self) -> float | None:
         """How long training took, where it was measured."""
@@ -256,9 +269,12 @@ class Facts:
 
 
 def curve_values(row: Mapping[str, Any]) -> dict[str, float]:
-    """A row of curves.csv as metrics; empty and non-finite cells are left out."""
+    """A row of curves.csv as metrics; empty and non-finite cells are left out.
+
+    Validation comes first: the UI's compare page opens with the metric that was logged first.
+    """
     values: dict[str, float] = {}
-    for column, value in row.items():
+    for column, value in sorted(row.items(), key=lambda cell: cell[0] != "val_mse"):
         if column not in AXES and value not in ("", None) and math.isfinite(float(value)):
             values[keys.curve(column)] = float(value)
     return values

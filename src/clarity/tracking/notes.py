@@ -31,7 +31,7 @@ def figures_table(facts: Facts) -> str:
         for key, name, form in HEADLINES
         if key in facts.metrics
     ]
-    return "\n".join(["| on unseen test images | |", "|---|---|", *rows])
+    return "\n".join(["| figure | on unseen test images |", "|---|---|", *rows])
 
 
 def what(facts: Facts) -> str:
@@ -48,14 +48,13 @@ def what(facts: Facts) -> str:
 
 def run_note(facts: Facts, run_id: str, version: str) -> str:
     """What one reads on top of a run's page."""
-    lines = [
-        what(facts),
-        figures_table(facts),
-        f"Anomaly score: `{facts.details['best_score']}` (best on validation). "
-        f"Registered as version {version}.",
-    ]
+    lines = [f"{what(facts)} Registered as version {version}."]
     if (facts.training.figures / "grid.png").is_file():
         lines.append(picture(run_id, "figures/grid.png", "original, reconstruction, error map"))
+    lines += [
+        figures_table(facts),
+        f"Anomaly score: `{facts.details['best_score']}` (best on validation).",
+    ]
     return "\n\n".join(lines)
 
 

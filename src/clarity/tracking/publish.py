@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from clarity.errors import ClarityError
-from clarity.files import write_json
+from clarity.files import sha256_bytes, write_json
 from clarity.layout import MLRUNS, PUBLISHED, Training
 from clarity.params import Params, load_params
 from clarity.score.registered import TAG_EVALUATION, TAG_FINGERPRINT, TAG_WEIGHTS
@@ -94,6 +94,7 @@ class Publisher:
         self.commit = facts.commit()
         self.runs = runs.all_runs(client, self.experiment)
         self.versions: dict[str, versions.Published] = {}
+        self.epochs: list[int] = []
 
     def publish(self, everything: list[Facts]) -> None:
         """Publish in the order that gives versions their old numbers, then tidy up."""
@@ -101,6 +102,7 @@ class Publisher:
 
         self._registered_model()
         self.versions = versions.existing(self.client, self.model)
+        self.epochs = sorted({epoch for one in everything for epoch in one.epochs})
         kept: dict[str, str] = {}
         order = versions.in_order(everything, self.numbers)
         for one, number in track(order, "publishing", transient=True, disable=not _terminal()):
@@ -128,10 +130,10 @@ class Publisher:
         run_id = str(run.info.run_id)
         version = self.versions.get(one.identity)
         tags = run.data.tags
+        content = sha256_bytes(f"{one.content} {self.epochs}".encode())
         number_there = None if version is None else str(version.number)
-        if tags.get(keys.CONTENT) == one.content and tags.get(keys.VERSION) == number_there:
-            if tags.get(keys.CURRENT) != "true":
-                self.client.set_tag(run_id, keys.CURRENT, "true")
+        if tags.get(keys.CONTENT) == content and tags.get(keys.VERSION) == number_there:
+            self._make_current(run)
             return run_id
         runs.log(self.client, run_id, params=runs.new_params(run, one.params))
         self._curves(run, one)
@@ -145,12 +147,12 @@ class Publisher:
             self.versions[one.identity] = version
         runs.log(self.client, run_id, [(0, one.metrics)], model_id=version.model_id)
         self._end(run, one)
+        self._make_current(run)
         done = {
             **one.tags,
-            keys.CURRENT: "true",
             keys.VERSION: str(version.number),
             "mlflow.note.content": notes.run_note(one, run_id, str(version.number)),
-            keys.CONTENT: one.content,  # last: only a complete run carries it
+            keys.CONTENT: content,  # last: only a complete run carries it
         }
         runs.log(self.client, run_id, tags=done)
         return run_id
@@ -176,6 +178,14 @@ class Publisher:
             tags={**one.tags, **facts.flow_run(), **self.commit},
             run_name=one.training.name,
         )
+
+    def _make_current(self, run: Run) -> None:
+        """Mark a run as one of what params.yaml asks for now."""
+        tags, run_id = run.data.tags, run.info.run_id
+        if tags.get(keys.CURRENT) != "true":
+            self.client.set_tag(run_id, keys.CURRENT, "true")
+        if keys.SUPERSEDED_BY in tags:
+            self.client.delete_tag(run_id, keys.SUPERSEDED_BY)
 
     def _agrees(self, run: Run, one: Facts) -> bool:
         """Whether what was mirrored live is what the outputs say."""
@@ -223,7 +233,7 @@ class Publisher:
     def _pictures(self, run_id: str, one: Facts) -> None:
         """Progress grids not yet mirrored, and the evaluation's pictures anew."""
         logged = runs.logged_steps(self.client, run_id, keys.PROGRESS)
-        for epoch, path in one.pictures():
+        for epoch, path in one.pictures(self.epochs):
             if epoch not in logged:
                 runs.log_picture(self.client, run_id, path, keys.PROGRESS, epoch)
         for stem, key in keys.PICTURES.items():
@@ -290,10 +300,11 @@ def _test_table(one: Facts) -> Any:
     frame = pd.read_parquet(one.training.per_image)
     frame = frame[frame["split"] == "test"]
     score = f"score_{one.details['best_score']}"
-    columns = ["id", "kind", "mse", "psnr", "ssim", "lsd"]
-    shown = frame[[name for name in columns if name in frame]].copy()
+    columns = ["mse", "lsd", "ssim", "psnr", "kind"]
+    shown = frame[["id"]].copy()
     if score in frame:
         shown["score"] = frame[score]
+    shown[columns] = frame[columns]
     return shown.iloc[:TABLE_ROWS].round(6).reset_index(drop=True)
 
 

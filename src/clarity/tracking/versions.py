@@ -145,7 +145,8 @@ def _log_model(
     finally:
         mlflow.end_run()
     try:
-        mlflow.pyfunc.load_model(info.model_uri).predict(input_example())
+        with quiet():
+            mlflow.pyfunc.load_model(info.model_uri).predict(input_example())
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ClarityError(

@@ -53,11 +53,17 @@ SECTIONS = (
 
 def query(client: MlflowClient, view: str = MODELS) -> str:
     """The part of an address after the host that opens a view with its charts."""
-    return f"#/experiments/{experiment_id(client)}/runs?compareRunsMode=CHART&viewStateShareKey={view}"
+    return (
+        f"#/experiments/{experiment_id(client)}/runs?compareRunsMode=CHART&viewStateShareKey={view}"
+    )
 
 
-def publish(client: MlflowClient) -> None:
-    """Store the views in the experiment's tags, where they are not there already."""
+def publish(client: MlflowClient, epoch: int) -> None:
+    """Store the views in the experiment's tags, where they are not there already.
+
+    Args:
+        epoch: of the reconstructions that the image grid shows first.
+    """
     experiment = experiment_id(client)
     present = client.get_experiment(experiment).tags
     views = {
@@ -65,7 +71,7 @@ def publish(client: MlflowClient) -> None:
         HISTORY: ("All models, older trainings too", _TRAINED),
     }
     for key, (name, search) in views.items():
-        content = state(search)
+        content = state(search, epoch)
         if _state_of(present.get(TAG + key)) == content:
             continue
         stamp = runs.now()
@@ -86,7 +92,7 @@ def _state_of(tag: str | None) -> Any:
         return None
 
 
-def state(search: str) -> dict[str, Any]:
+def state(search: str, epoch: int) -> dict[str, Any]:
     """The page's state: which runs, which columns, which charts."""
     return {
         "searchFilter": search,
@@ -102,7 +108,7 @@ def state(search: str) -> dict[str, Any]:
         "runsHiddenMode": "FIRST_20_RUNS",
         "runsHidden": [],
         "runsPinned": [],
-        "compareRunCharts": list(_charts()),
+        "compareRunCharts": list(_charts(epoch)),
         "compareRunSections": [
             {
                 "uuid": f"section-{number}",
@@ -132,11 +138,10 @@ def state(search: str) -> dict[str, Any]:
     }
 
 
-def _charts() -> Iterable[dict[str, Any]]:
+def _charts(epoch: int) -> Iterable[dict[str, Any]]:
     """The charts, section by section."""
-    for key in (keys.PROGRESS, *keys.PICTURES.values()):
-        extra = {"imageKeys": [key], "step": 0, "showRunParams": False}
-        yield _chart("IMAGE", 0, key, **extra)
+    for key, step in ((keys.PROGRESS, epoch), *((key, 0) for key in keys.PICTURES.values())):
+        yield _chart("IMAGE", 0, key, imageKeys=[key], step=step, showRunParams=False)
     for name, title, scale in (
         ("val_mse", "validation MSE", "log"),
         ("train_mse", "training MSE", "log"),
@@ -168,7 +173,7 @@ def _charts() -> Iterable[dict[str, Any]]:
     )
     for metric, title in (
         ("test/lsd", "log-spectral distance (dB)"),
-        ("test/mse", "MSE"),
+        ("test/psnr", "PSNR (dB)"),
         ("test/ssim", "SSIM"),
         ("test/auroc", "AUROC"),
         ("test/ap", "average precision"),
