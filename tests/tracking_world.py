@@ -159,9 +159,7 @@ def write_evaluation(
         "reconstruction": {
             split: {metric: value * factor for metric, value in METRICS.items()} for split in SPLITS
         },
-        "anomaly": {
-            score: dict.fromkeys(SPLITS[1:], kinds) for score in ("mse", "normalised")
-        },
+        "anomaly": {score: dict.fromkeys(SPLITS[1:], kinds) for score in ("mse", "normalised")},
         "threshold": {
             score: {
                 "value": 0.7,
