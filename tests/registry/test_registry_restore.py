@@ -24,11 +24,15 @@ stages:
   train:
     matrix: {{model: {models}, seed: [0]}}
     cmd: python make.py train
-    outs: ['models/${{item.model}}-0']
+    outs:
+      - models/${{item.model}}-0/weights.safetensors
+      - models/${{item.model}}-0/model.json
   evaluate:
     matrix: {{model: {models}, seed: [0]}}
     cmd: python make.py evaluate
-    outs: ['evaluations/${{item.model}}-0']
+    outs:
+      - evaluations/${{item.model}}-0/details.json
+      - evaluations/${{item.model}}-0/scorer.safetensors
 """
 
 
