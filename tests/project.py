@@ -33,7 +33,7 @@ TINY = {
     "threads": 1,
     "models": {
         "conv-small": {"family": "conv", "widths": [4, 8]},
-        "fcn-small": {"family": "fcn", "widths": [16], "latent": 3},
+        "fcn-small": {"family": "fcn", "widths": [16], "latent": 3, "train": None},
         "pca-3": {"family": "pca", "latent": 3},
     },
     "train": {"epochs": 1, "grids": 2},
