@@ -160,9 +160,7 @@ def remarks(claim: Claim) -> list[str]:
             if (real := m.known("samples", "sharpness_real_mean"))
         ]
         if shares:
-            out.append(
-                f"Sharpness of the samples as a share of real test faces': {listed(shares)}."
-            )
+            out.append(f"Sharpness of the samples, real test faces being 100 %: {listed(shares)}.")
     return out
 
 

@@ -30,7 +30,7 @@ from clarity.evaluate.reconstruction import image_metrics, squared_error
 from clarity.files import atomic_path
 
 if TYPE_CHECKING:
-    from clarity.models import Autoencoder
+    from clarity.models.base import Autoencoder
 
 FORMAT = 1
 #: Principal components of the latent in which the covariance is estimated in full.

@@ -74,7 +74,7 @@ def gate_decision(
         raise ClarityError(f"gate.confidence is {confidence:g}; a one-sided level is above 0.5")
     if not margin >= 0:
         raise ClarityError(f"gate.margin is {margin:g}; it must be at least 0")
-    two_sided = 2 * confidence - 1
+    two_sided = round(2 * confidence - 1, 12)
     if metric == "auroc":
         interval = auroc_difference_interval(
             challenger, champion, labels, groups, two_sided, kinds=kinds
