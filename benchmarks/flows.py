@@ -1,6 +1,6 @@
 """What the flow costs over plain ``dvc repro``, and how busy two stages at once keep the cores.
 
-    python benchmarks/flows.py [--stages 8] [--seconds 5] [--repeats 3]
+    python benchmarks/flows.py [--stages 8] [--seconds 20] [--repeats 3]
 
 Works on a toy project in a temporary folder, with stages that compute for a stated time; a real
 Prefect server runs beside. Run it on a quiet machine.
@@ -8,6 +8,7 @@ Prefect server runs beside. Run it on a quiet machine.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import statistics
@@ -38,7 +39,10 @@ def work():
     for _ in range(rounds // threads):
         hashlib.sha256(block).digest()
 workers = [threading.Thread(target=work) for _ in range(threads)]
-[w.start() for w in workers]; [w.join() for w in workers]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join()
 open(out, "w").write("done\\n")
 """
 
@@ -92,8 +96,12 @@ def median(root: Path, command: list[str], env: dict[str, str], repeats: int, fr
     return statistics.median(found)
 
 
-def busy(root: Path, env: dict[str, str]) -> tuple[float, float]:
-    """Seconds of a parallel run, and the cores' share of work while two stages were running."""
+def busy(root: Path, env: dict[str, str], stages: int) -> tuple[float, float]:
+    """Seconds of a parallel run, and how busy the cores were while two stages were ready.
+
+    From the first stage's start until one stage is left, the starts of ``dvc`` between two stages
+    counted in: they are the price of the flow.
+    """
     clear(root)
     start = time.perf_counter()
     command = [*FLOW, "--max-parallel", "2"]
@@ -101,14 +109,13 @@ def busy(root: Path, env: dict[str, str]) -> tuple[float, float]:
         command, cwd=root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     shares = []
+    begun = False
     while flow.poll() is None:
-        before = sum("work.py" in " ".join(p.info["cmdline"] or []) for p in listed())
         share = psutil.cpu_percent(interval=0.25)
-        if before and len(list(root.glob("out-*.txt"))):
+        begun = begun or any("work.py" in (p.info["cmdline"] or []) for p in listed())
+        if begun and len(list(root.glob("out-*.txt"))) < stages - 1:
             shares.append(share)
-    # The last stage may run alone: two are no longer ready then.
-    kept = shares[: max(1, len(shares) - 8)]
-    return time.perf_counter() - start, statistics.mean(kept)
+    return time.perf_counter() - start, statistics.mean(shares)
 
 
 def listed() -> list[psutil.Process]:
@@ -124,8 +131,6 @@ def main(
     """Measure and print a table."""
     block = b"x" * (1 << 20)
     start = time.perf_counter()
-    import hashlib
-
     for _ in range(200):
         hashlib.sha256(block).digest()
     rounds = int(seconds / ((time.perf_counter() - start) / 200))
@@ -149,7 +154,7 @@ def main(
         flow = median(one, FLOW, env, repeats, fresh=True)
         idle_plain = median(one, DVC, env, repeats, fresh=False)
         idle_flow = median(one, FLOW, env, repeats, fresh=False)
-        parallel, share = busy(one, env)
+        parallel, share = busy(one, env, stages)
         sequential = median(two, DVC, env, 1, fresh=True)
         server.stop()
         server.wait()

@@ -26,7 +26,6 @@ from clarity.params import load_params
 ROOT = Path(__file__).parent.parent
 MODELS = {
     "conv-small": {"family": "conv", "widths": [2]},
-    "conv-large": {"family": "conv", "widths": [4]},
     "pca-3": {"family": "pca", "latent": 3},
 }
 FACES = 4
@@ -160,9 +159,7 @@ def write_evaluation(
         "reconstruction": {
             split: {metric: value * factor for metric, value in METRICS.items()} for split in SPLITS
         },
-        "anomaly": {
-            score: dict.fromkeys(SPLITS[1:], kinds) for score in ("mse", "normalised")
-        },
+        "anomaly": {score: dict.fromkeys(SPLITS[1:], kinds) for score in ("mse", "normalised")},
         "threshold": {
             score: {
                 "value": 0.7,

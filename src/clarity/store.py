@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from clarity.errors import ClarityError
+from clarity.files import sync_directory
 from clarity.layout import GRAPH, MLRUNS
 
 if TYPE_CHECKING:
@@ -90,10 +91,14 @@ def open_store(root: Path | None = None) -> MlflowClient:
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    given = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    client = mlflow.MlflowClient(uri, uri)
+    if given is None:
+        # MLflow leaves the address in the environment, where it would pass for the user's own
+        # wish, also in a child process at another root.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
+        client = mlflow.MlflowClient(uri)
         experiment_id(client)
     except MlflowException as error:
         reason = " ".join(str(error.message).split())
@@ -177,6 +182,7 @@ def _create(root: Path) -> None:
     """Make the database with its schema (3-4 s) and the experiment."""
     import logging
 
+    import sqlalchemy
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     # Alembic tells every one of some seventy migrations at INFO.
@@ -188,9 +194,16 @@ def _create(root: Path) -> None:
     descriptor, name = tempfile.mkstemp(prefix=".making-", suffix=".db", dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
+    uri = f"sqlite:///{temporary}"
+    # Some hundred small transactions need not reach the disk one by one: the file is flushed at
+    # the end, and nobody sees it before.
+    engine = SqlAlchemyStore._get_or_create_engine(uri)
+    sqlalchemy.event.listen(
+        engine, "connect", lambda base, _: base.execute("PRAGMA synchronous = OFF")
+    )
     try:
         store: Any = SqlAlchemyStore(  # type: ignore[no-untyped-call]
-            f"sqlite:///{temporary}", artifacts(root).as_uri()
+            uri, artifacts(root).as_uri()
         )
         store.create_experiment(EXPERIMENT, artifact_location=_expected(root))
         # The empty "Default" would be what the UI opens first.
@@ -199,9 +212,23 @@ def _create(root: Path) -> None:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
         temporary.replace(path)
+        sync_directory(path.parent)
+        _forget(f"sqlite:///{path}")
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _forget(uri: str) -> None:
+    """Close this process's connections to a database that was deleted and is made anew."""
+    from mlflow.store.model_registry import sqlalchemy_store as registry
+    from mlflow.store.tracking import sqlalchemy_store as tracking
+
+    for store in (tracking.SqlAlchemyStore, registry.SqlAlchemyStore):
+        if engine := store._engine_map.get(uri):
+            engine.dispose()
 
 
 def _relocate(path: Path, old: str, new: str) -> None:

@@ -139,8 +139,8 @@ def kill_one(arena: Arena, target: str, number: int, delay: float, mark: str) ->
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
     if target == "worker":
-        # The worker's end ends serving; the command says so and everything goes with it.
-        until(lambda: starter.poll() is not None, 60, "serving ends with its worker")
+        # SIGTERM lets a worker finish the run it carries; then serving ends with it.
+        until(lambda: starter.poll() is not None, 300, "serving ends with its worker")
     starter.wait(120)
     until(lambda: not marked(mark), 20, f"{target} {number}: {marked(mark)}")
 

@@ -133,8 +133,7 @@ class Publisher:
         content = sha256_bytes(f"{one.content} {self.epochs}".encode())
         number_there = None if version is None else str(version.number)
         if tags.get(keys.CONTENT) == content and tags.get(keys.VERSION) == number_there:
-            if tags.get(keys.CURRENT) != "true":
-                self.client.set_tag(run_id, keys.CURRENT, "true")
+            self._make_current(run)
             return run_id
         runs.log(self.client, run_id, params=runs.new_params(run, one.params))
         self._curves(run, one)
@@ -148,9 +147,9 @@ class Publisher:
             self.versions[one.identity] = version
         runs.log(self.client, run_id, [(0, one.metrics)], model_id=version.model_id)
         self._end(run, one)
+        self._make_current(run)
         done = {
             **one.tags,
-            keys.CURRENT: "true",
             keys.VERSION: str(version.number),
             "mlflow.note.content": notes.run_note(one, run_id, str(version.number)),
             keys.CONTENT: content,  # last: only a complete run carries it
@@ -179,6 +178,14 @@ class Publisher:
             tags={**one.tags, **facts.flow_run(), **self.commit},
             run_name=one.training.name,
         )
+
+    def _make_current(self, run: Run) -> None:
+        """Mark a run as one of what params.yaml asks for now."""
+        tags, run_id = run.data.tags, run.info.run_id
+        if tags.get(keys.CURRENT) != "true":
+            self.client.set_tag(run_id, keys.CURRENT, "true")
+        if keys.SUPERSEDED_BY in tags:
+            self.client.delete_tag(run_id, keys.SUPERSEDED_BY)
 
     def _agrees(self, run: Run, one: Facts) -> bool:
         """Whether what was mirrored live is what the outputs say."""

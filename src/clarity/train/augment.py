@@ -1,4 +1,4 @@
-"""Faces that could have been: mirrored, a few pixels to the side, between two people."""
+"""Faces that the camera could also have taken: mirrored, shifted, in another light."""
 
 from __future__ import annotations
 
@@ -30,17 +30,20 @@ def augment(images: Tensor, generator: torch.Generator, *, flip: bool, shift: in
     return images[which, rows, columns]
 
 
-def mix(x: Tensor, partners: Tensor, generator: torch.Generator, share: float) -> Tensor:
-    """Each image with up to ``share`` of another laid over it (mixup, Zhang et al. 2018).
+def relight(x: Tensor, generator: torch.Generator, jitter: float) -> Tensor:
+    """Each image with its contrast scaled by 1 ± ``jitter`` and its brightness moved as much.
 
-    A few dozen people are few points for a bottleneck of three to be bent through; faces between
-    them keep it from learning the people by heart. An autoencoder's target is its input, so the
-    blend is both.
+    Light differs from picture to picture more than people do; where people are few, a bottleneck
+    of three that has seen their own light only spends itself on it.
 
     Args:
-        x, partners: images, N×3×H×W in [-1, 1], on any device.
+        x: images, N×3×H×W in [-1, 1], on any device.
         generator: source of the draws, on the CPU.
-        share: largest weight of the partner; each image's is uniform on [0, share].
+        jitter: largest relative change of contrast, and largest shift on [-1, 1].
     """
-    weight = torch.rand(len(x), 1, 1, 1, generator=generator).mul_(share).to(x.device)
-    return torch.lerp(x, partners, weight)
+    if jitter == 0:
+        return x
+    draws = torch.rand(2, len(x), 1, 1, 1, generator=generator).mul_(2).sub_(1).mul_(jitter)
+    contrast, brightness = draws.to(x.device)
+    lit: Tensor = x * (1 + contrast) + brightness
+    return lit.clamp_(-1, 1)

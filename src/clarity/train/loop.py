@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from clarity.errors import ClarityError
 from clarity.models.base import Autoencoder, to_input, to_unit
 from clarity.params import Train
-from clarity.train.augment import augment, mix
+from clarity.train.augment import augment, relight
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.data import Images
 from clarity.train.schedule import learning_rate
@@ -131,20 +131,13 @@ def fit(
 def _batch(setting: Setting, rows: Tensor, draws: torch.Generator) -> Tensor:
     """Images of these rows as the network sees them in training, N×3×64×64 in [-1, 1]."""
     recipe = setting.recipe
-
-    def drawn(numbers: Tensor) -> Tensor:
-        stored = setting.train.rows(numbers)
-        return to_input(augment(stored, draws, flip=recipe.flip, shift=recipe.shift))
-
-    x = drawn(rows)
-    if recipe.mix == 0:
-        return x
-    partners = torch.randint(len(setting.train), (len(rows),), generator=draws)
-    return mix(x, drawn(partners), draws, recipe.mix)
+    stored = setting.train.rows(rows)
+    x = to_input(augment(stored, draws, flip=recipe.flip, shift=recipe.shift))
+    return relight(x, draws, recipe.jitter)
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights, which decay, and biases and single numbers, which do not; wide linear layers go slower.
+    """Weights, which decay, and biases and single numbers, which do not; wide layers go slower.
 
     Adam moves every weight by about the learning rate, so a unit's sum moves with the number of its
     inputs: the 12,288 pixels of the first layer would throw it about at a rate that suits the
