@@ -145,7 +145,9 @@ def test_the_best_epoch_counts_and_patience_ends_the_training(change: Change) ->
 
 def test_divergence_stops_in_one_line_and_writes_nothing(change: Change) -> None:
     change(learning_rate=1e30, warmup=0.0)
-    with pytest.raises(ClarityError, match=r"diverged at step \d+, learning rate \S+e\+\d+:") as raised:
+    with pytest.raises(
+        ClarityError, match=r"diverged at step \d+, learning rate \S+e\+\d+:"
+    ) as raised:
         run("vae", 0)
     assert "\n" not in str(raised.value)
     assert "last good validation MSE" in str(raised.value)

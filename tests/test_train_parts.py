@@ -15,7 +15,7 @@ from clarity.models.base import to_input
 from clarity.models.build import build
 from clarity.params import Model
 from clarity.train import components
-from clarity.train.augment import augment, mix
+from clarity.train.augment import augment, relight
 from clarity.train.data import Images, open_images
 from clarity.train.listener import BestEffort, NullListener
 from clarity.train.loop import generator, parameter_groups
@@ -81,13 +81,17 @@ def test_augmentation_moves_pixels_and_makes_none_up() -> None:
     assert not torch.equal(first, other)
 
 
-def test_mixing_stays_nearer_to_the_image_than_to_its_partner() -> None:
-    x, partner = torch.zeros(500, 3, 2, 2), torch.ones(500, 3, 2, 2)
-    mixed = mix(x, partner, generator(0), 0.5)
-    weights = mixed[:, 0, 0, 0]
-    assert 0 <= weights.min() < 0.05
-    assert 0.45 < weights.max() < 0.5
-    assert torch.equal(mixed, weights[:, None, None, None].expand_as(mixed))
+def test_relighting_changes_contrast_and_brightness_of_a_whole_image() -> None:
+    dark, light = torch.full((500, 3, 2, 2), -0.5), torch.full((500, 3, 2, 2), 0.5)
+    lit = relight(torch.cat([dark, light], dim=3), generator(0), 0.2)
+    low, high = lit[:, 0, 0, 0], lit[:, 0, 0, -1]
+    contrast, brightness = high - low, (high + low) / 2
+    assert 0.8 <= contrast.min() < 0.82
+    assert 1.18 < contrast.max() <= 1.2
+    assert -0.2 <= brightness.min() < -0.19
+    assert 0.19 < brightness.max() <= 0.2
+    assert relight(torch.ones(50, 3, 2, 2), generator(0), 0.2).max() <= 1
+    assert relight(dark, generator(0), 0.0) is dark
 
 
 def test_biases_and_sigma_do_not_decay_and_wide_layers_go_slower() -> None:
