@@ -191,9 +191,10 @@ def test_the_fingerprint_follows_what_shapes_the_training_and_nothing_else(chang
     assert len({start, longer, coded, current()}) == 4
 
 
+@pytest.mark.timeout(900)
 def test_a_killed_training_goes_on_to_the_same_bytes(change: Change) -> None:
     """SIGKILL, then SIGTERM, then to the end, all through the command line."""
-    change(epochs=120, patience=120)
+    change(epochs=60, patience=60)
     training = Training("vae", 0)
     environment = os.environ | {
         "PYTHONPATH": str(Path("src").resolve()),
@@ -216,12 +217,12 @@ def test_a_killed_training_goes_on_to_the_same_bytes(change: Change) -> None:
                 process.send_signal(kind)
                 break
             time.sleep(0.005)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=300)
         assert not training.weights.exists()
         return process.returncode, errors
 
     process = start()
-    _, errors = process.communicate(timeout=200)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert "going on" not in errors
     expected = sha256_tree(training.directory)
@@ -232,7 +233,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(change: Change) -> None:
     assert code == 128 + signal.SIGTERM, errors
     assert "going on after epoch" in errors
     process = start()
-    _, errors = process.communicate(timeout=200)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert "going on after epoch" in errors
     assert sha256_tree(training.directory) == expected
