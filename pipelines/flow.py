@@ -80,7 +80,7 @@ def reproduce(
         Completed with what was done, or Failed with the first cause, as the state's message.
     """
     log = get_run_logger()
-    with carried(log.info):
+    with carried(log.info) as flow_run:
         if pool is None:
             check_parallel(max_parallel)
         graph = read_graph()
@@ -92,7 +92,7 @@ def reproduce(
             log.info("%s: %s", name, graph.stale.get(name, "what it depends on runs"))
         ended, failed = run_all(graph, names, max_parallel, _work(graph, pool, timeout))
         show.summary(ended, failed, [n for n in names if n not in ended and n not in failed])
-        show.results()
+        show.results(flow_run)
         if failed:
             left = len(names) - len(ended) - len(failed)
             more = f" ({left} stages behind it were not run)" if left else ""

@@ -102,10 +102,15 @@ def graph_of(repo: Any) -> Graph:
 
 
 def _cacheable(stage: Any) -> bool:
-    """Whether DVC's run cache keeps this stage: the rule of ``dvc.stage.cache``."""
+    """Whether DVC's run cache keeps this stage: the rule of ``dvc.stage``."""
     if not (stage.cmd and stage.deps and stage.outs) or stage.always_changed:
         return False
-    return not any(out.persist or out.protocol != "local" for out in stage.outs)
+    return not any(
+        out.persist
+        or out.protocol != "local"
+        or not (out.use_cache or out.is_metric or out.is_plot)
+        for out in stage.outs
+    )
 
 
 def _reason(changes: Iterable[str | Mapping[str, Any]]) -> str:

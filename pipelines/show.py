@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,12 +21,14 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from clarity.layout import REPORTS
+from clarity.layout import MLRUNS, REPORTS
 
 if TYPE_CHECKING:
     from clarity.score.drift import Report
 
 _EPOCH = re.compile(r"\bepoch\s+(\d+)\s*(?:/|of)\s*(\d+)", re.IGNORECASE)
+#: Where MLflow's UI is, for links, where it is not a server that MLFLOW_TRACKING_URI names.
+UI = "CLARITY_MLFLOW_UI"
 #: A picture travels inside its artifact; larger ones are left to the report.
 LARGEST_PICTURE = 400_000
 
@@ -81,8 +84,8 @@ def summary(ended: Sequence[str], failed: Mapping[str, str], not_run: Sequence[s
     )
 
 
-def results() -> None:
-    """The comparison table, the verdicts and the figures, as far as there are any."""
+def results(flow_run: str) -> None:
+    """The comparison table, verdicts, links to the flow's MLflow runs, and figures, if any."""
     table, verdicts = REPORTS / "table.md", REPORTS / "verdicts.json"
     parts = []
     if verdicts.exists():
@@ -91,11 +94,31 @@ def results() -> None:
         parts += ["## Comparison", table.read_text()]
     if not parts:
         return
+    if links := mlflow_links(flow_run):
+        parts += ["## Runs in MLflow", *links]
     create_markdown_artifact(
         "\n\n".join(parts), key="comparison", description="Every model, with intervals"
     )
     for picture in sorted((REPORTS / "figures").glob("*.png")):
         _picture(picture, f"figure-{key(picture.stem)}")
+
+
+def mlflow_links(flow_run: str) -> list[str]:
+    """Links to the MLflow runs that carry this flow run's id, as Markdown list items."""
+    if not (os.environ.get("MLFLOW_TRACKING_URI") or (MLRUNS / "mlflow.db").exists()):
+        return []
+    from clarity.score.registered import TAG_FLOW_RUN
+    from clarity.store import experiment_id, open_store
+
+    client = open_store()
+    experiment = experiment_id(client)
+    found = client.search_runs([experiment], f"tags.`{TAG_FLOW_RUN}` = '{flow_run}'")
+    tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
+    base = tracking if tracking.startswith("http") else os.environ.get(UI, "http://127.0.0.1:5000")
+    return [
+        f"- [{run.info.run_name}]({base}/#/experiments/{experiment}/runs/{run.info.run_id})"
+        for run in sorted(found, key=lambda run: str(run.info.run_name))
+    ]
 
 
 def drift(report: Report) -> None:

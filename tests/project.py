@@ -32,8 +32,8 @@ PARTS = (
 TINY = {
     "threads": 1,
     "models": {
-        "conv-small": {"family": "conv", "widths": [4, 8]},
-        "fcn-small": {"family": "fcn", "widths": [16], "latent": 3},
+        "conv-small": {"family": "conv", "widths": [4, 8], "train": None},
+        "fcn-small": {"family": "fcn", "widths": [16], "latent": 3, "train": None},
         "pca-3": {"family": "pca", "latent": 3},
     },
     "train": {"epochs": 1, "grids": 2},
@@ -113,7 +113,7 @@ def make_project(path: Path) -> Project:
             shutil.copy(source, path / part)
     project = Project(path)
     (path.parent / "home").mkdir(exist_ok=True)
-    project.change({"models": {name: None for name in _models(path)}})
+    project.change({"models": dict.fromkeys(_models(path))})
     project.change(TINY)
     project.git("init", "--quiet", "--initial-branch", "main")
     project.commit("A project")

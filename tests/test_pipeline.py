@@ -111,7 +111,7 @@ def test_the_metrics_plots_and_experiments_commands_show_something(project: Proj
         assert {"parameters", "latent", "test_mse", "test_lsd", "auroc"} <= set(file["data"])
     project.run("dvc", "exp", "run", "--set-param", "models.fcn-small.widths=[12]", "-n", "narrow")
     difference = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
-    changed = difference["diff"] if "diff" in difference else difference
+    changed = difference.get("diff", difference)
     assert "evaluations/fcn-small-0/metrics.json" in changed
     assert "widths" in project.run("dvc", "params", "diff").stdout
     assert "narrow" in project.run("dvc", "exp", "show", "--no-pager", "--csv").stdout

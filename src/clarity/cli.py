@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,8 @@ app = typer.Typer(
 Model = Annotated[str, typer.Argument(help="A key of `models` in params.yaml.")]
 Seed = Annotated[int, typer.Argument(help="One of `seeds` in params.yaml.")]
 ModelName = Annotated[str, typer.Option(help="Alias or version of the registered model.")]
+#: The disk's own refusals: no cause for a traceback.
+MACHINE_SAYS_NO = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 STAGES = "Stages (DVC runs these)"
 REGISTRY = "Registry"
 
@@ -64,11 +67,12 @@ def preprocess() -> None:
 @app.command(rich_help_panel=STAGES)
 def train(model: Model, seed: Seed) -> None:
     """Train one model from one seed."""
+    from clarity.announce import announced
     from clarity.tracking.live import LiveMirror
     from clarity.train.stage import run
 
     with LiveMirror.of_training(model, seed) as mirror:
-        run(model, seed, listener=mirror)
+        run(model, seed, listener=announced(mirror, model))
 
 
 @app.command(rich_help_panel=STAGES)
@@ -202,6 +206,11 @@ def main() -> None:
         app()
     except ClarityError as error:
         print(f"clarity: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in MACHINE_SAYS_NO:
+            raise
+        print(f"clarity: {error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
 
 

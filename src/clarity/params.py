@@ -112,6 +112,8 @@ class Train(Section):
     flip: bool
     #: Largest shift in pixels, in either direction.
     shift: Annotated[int, Field(ge=0, lt=IMAGE_SIZE // 2)]
+    #: Largest relative change of contrast, and of brightness on [-1, 1].
+    jitter: Share
     precision: Literal["auto", "fp32", "bf16"]
     #: How many reconstruction grids to keep as training goes on.
     grids: Annotated[int, Field(ge=1, le=100)]
@@ -132,6 +134,7 @@ class TrainOverrides(Section):
     patience: Positive | None = None
     flip: bool | None = None
     shift: Annotated[int, Field(ge=0, lt=IMAGE_SIZE // 2)] | None = None
+    jitter: Share | None = None
     precision: Literal["auto", "fp32", "bf16"] | None = None
     beta: Annotated[float, Field(ge=0)] | None = None
     kl_warmup: Share | None = None
@@ -228,7 +231,9 @@ class Gate(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     metric: Literal["auroc", "mse", "lsd"]
     margin: Annotated[float, Field(ge=0)]
-    confidence: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    #: Ask for more confidence with every question put to the same people; docs/registry.md.
+    spend: bool
     guards: Guards
 
 

@@ -149,10 +149,12 @@ def write_training(root: Path, name: str, seed: int, spec: tuple, index: pd.Data
             for s in pairs
         }
         details["latent_space"] = {"path_length": values, "path_pairs": pairs}
+        details["latent_space"]["collapsed"] = name == "vae-large"
         sharp = (0.5 if family == "ae" else 0.3) * np.exp(seed_effect)
         details["samples"] = {
             "sharpness": list(sharp * np.exp(own.normal(0, 0.2, 64))),
-            "real_sharpness": {"train": [1.0] * 64, "test": [1.0] * 60},
+            "sharpness_mean": float(sharp),
+            "sharpness_real_mean": 1.0,
         }
     (root / training.details).write_text(json.dumps(details))
     _pictures(root / training.figures, family, float(np.mean(lsd)))

@@ -64,7 +64,7 @@ stages:
       {python} toy.py evaluate@${{item.model}}-${{item.seed}} ${{seconds}}
       evaluations/${{item.model}}-${{item.seed}}.txt models/${{item.model}}-${{item.seed}}.txt
     deps: ["models/${{item.model}}-${{item.seed}}.txt"]
-    outs:
+    metrics:
       - evaluations/${{item.model}}-${{item.seed}}.txt:
           cache: false
   compare:

@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from clarity.compare.results import POPULATIONS, ModelResults, Results
 from clarity.compare.style import COLOURS, MARKS, SETTINGS, dash, png
@@ -85,6 +85,7 @@ def _error_against_size(results: Results, table: list[Row], narrow: bool) -> Fig
                 label = family if place == 0 else None
                 _errorbar(axes, row, row["parameters"], name, family, label=label)
         axes.set(xscale="log", yscale="log")
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(f"{LABELS[metric]}, {results.people(split)}")
         _plain(axes.yaxis)
     # Train and test share a scale, so that the gap between them can be seen.
@@ -102,7 +103,7 @@ def _plain(axis: Any) -> None:
     """Numbers as people write them on a logarithmic axis of less than two decades."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def _legend(figure: Figure, axes: Any, narrow: bool) -> None:
@@ -132,6 +133,7 @@ def _pareto(results: Results, table: list[Row], narrow: bool) -> Figure:
                 xytext=(6, 7 if place % 2 == 0 else -13), fontsize=7.5, color="#333333",
             )  # fmt: skip
         axes.set(xscale="log", title=f"{title}: {'lower' if lower else 'higher'} is better")
+        axes.xaxis.set_minor_locator(NullLocator())
         if lower:
             axes.set_yscale("log")
             _plain(axes.yaxis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from clarity.compare.claims import Claim, Comparison
 from clarity.compare.figures import CAPTIONS
 from clarity.compare.findings import Finding, best_detector
 from clarity.compare.results import METRICS, POPULATIONS, Results
+from clarity.compare.style import palette
 from clarity.compare.table import FORMATS, LABELS, Row
 from clarity.compare.wall import Strip
 from clarity.errors import ClarityError
@@ -24,6 +26,7 @@ from clarity.files import read_json
 from clarity.layout import SOURCE
 from clarity.params import Params
 
+Encoder = Callable[[Any], bytes]
 _TEMPLATES = Path(__file__).parent / "templates"
 
 QUESTIONS = {
@@ -50,11 +53,15 @@ def page(
     table: list[Row],
     claims: list[Claim],
     findings: list[Finding],
-    charts: dict[str, bytes],
+    charts: tuple[dict[str, bytes], dict[str, bytes]],
     faces: list[Strip],
     errors: list[Strip],
 ) -> str:
-    """The page as HTML; the same text for the same results."""
+    """The page as HTML; the same text for the same results.
+
+    Args:
+        charts: PNG by file name, wide, and narrow for phones.
+    """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -85,10 +92,11 @@ def page(
             questions=_questions(findings),
             charts={
                 name: _png(data, alt.chart(name, results, table), CAPTIONS.get(name, ""))
-                for name, data in charts.items()
+                for name, data in charts[0].items()
             },
-            faces=_wall(faces, rows, "Reconstructions"),
-            errors=_wall(errors, rows, "Error maps"),
+            narrow={name: _png(data, "") for name, data in charts[1].items()},
+            faces=_wall(faces, rows, "Reconstructions", wall.png_bytes),
+            errors=_wall(errors, rows, "Error maps", palette),
             gallery={
                 kind: [_png(*item) for item in items]
                 for kind, items in gallery.collect(results, best, rows).items()
@@ -112,6 +120,7 @@ def _claim(claim: Claim, results: Results) -> dict[str, Any]:
         "headlines": [
             (verdicts.place(p, results), verdicts.headline(claim, p, results)) for p in populations
         ],
+        "remarks": verdicts.remarks(claim),
         "untested": verdicts.headline(claim, "", results) if claim.untested else "",
         "populations": [
             (verdicts.place(p, results), [(c, _words(claim, c)) for c in claim.of(p)])
@@ -139,7 +148,9 @@ def _questions(findings: list[Finding]) -> list[tuple[str, list[str]]]:
     return out
 
 
-def _wall(strips: list[Strip], rows: dict[str, Row], what: str) -> list[dict[str, Any]]:
+def _wall(
+    strips: list[Strip], rows: dict[str, Row], what: str, encode: Encoder
+) -> list[dict[str, Any]]:
     out = []
     for strip in strips:
         count = strip.image.width // strip.image.height
@@ -151,7 +162,7 @@ def _wall(strips: list[Strip], rows: dict[str, Row], what: str) -> list[dict[str
                 f"{what} of the same {count} faces by {strip.model}; "
                 f"mean LSD {row['test_lsd']:.2f} dB, MSE {row['test_mse']:.5f}"
             )
-        picture = _png(wall.png_bytes(strip.image), text)
+        picture = _png(encode(strip.image), text)
         out.append({"row": row, "name": strip.caption, "picture": picture})
     return out
 

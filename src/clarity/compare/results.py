@@ -71,6 +71,18 @@ class ModelResults:
         """Mean over seeds and images."""
         return float(self.metrics[split][metric].mean())
 
+    def known(self, *keys: str) -> float:
+        """Mean over seeds of a number in ``details.json``; 0 where a seed has none."""
+        values = []
+        for content in self.details:
+            value: Any = content
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            if not isinstance(value, int | float):
+                return 0.0
+            values.append(value)
+        return float(np.mean(values))
+
     def listed(self, *keys: str) -> Floats | None:
         """S×K from lists in ``details.json`` under ``keys``; None where a seed has none."""
         rows = []

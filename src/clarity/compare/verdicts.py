@@ -7,7 +7,7 @@ from typing import Any
 
 from clarity.compare.claims import Claim, Comparison
 from clarity.compare.findings import Finding
-from clarity.compare.results import POPULATIONS, Results
+from clarity.compare.results import POPULATIONS, ModelResults, Results
 from clarity.statistics import Interval
 
 #: What each claim says of the subject, and of a subject of which it is not true.
@@ -141,6 +141,36 @@ def short(claim: Claim, comparison: Comparison) -> str:
     return c.judged.need.sentence if c.judged.need else "settled"
 
 
+def remarks(claim: Claim) -> list[str]:
+    """What else is known of the VAEs and autoencoders that a claim compares."""
+    models = {m.name: m for c in claim.comparisons for m in (c.subject, c.reference)}
+    out = []
+    if claim.key != "clearer":
+        gone = [m.name for m in models.values() if collapsed(m)]
+        if gone:
+            verb = "has" if len(gone) == 1 else "have"
+            text = f"Posterior collapse: {listed(gone)} {verb} most latent elements switched off"
+            if claim.key == "smoother":
+                text += ", and the path of a decoder that ignores its latent is short"
+            out.append(f"{text}.")
+    if claim.key == "blurrier":
+        shares = [
+            f"{m.name} {percent(m.known('samples', 'sharpness_mean') / real, 0)}"
+            for m in models.values()
+            if (real := m.known("samples", "sharpness_real_mean"))
+        ]
+        if shares:
+            out.append(f"Sharpness of the samples, real test faces being 100 %: {listed(shares)}.")
+    return out
+
+
+def collapsed(model: ModelResults) -> bool:
+    """Whether any training of a VAE ended with its posterior collapsed."""
+    return any(
+        bool((content.get("latent_space") or {}).get("collapsed")) for content in model.details
+    )
+
+
 def listed(words: list[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
@@ -219,6 +249,7 @@ def _claim(claim: Claim, results: Results) -> dict[str, Any]:
         "primary_metric": claim.measure,
         "margin": claim.margin,
         "not_tested": claim.untested or None,
+        "remarks": remarks(claim),
         "headlines": {p: headline(claim, p, results) for p in populations},
         "comparisons": [
             {

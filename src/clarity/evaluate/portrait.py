@@ -1,4 +1,4 @@
-"""Latent space, samples and pictures of one trained model: what one pass over images cannot give."""
+"""Latent space, samples and pictures of one model: what one pass over images cannot give."""
 
 from __future__ import annotations
 
@@ -131,7 +131,8 @@ class Portrait:
         if self._made is not None:
             made, described = self._made
             real = self.images.batch("test", 0, rows).cpu().numpy()
-            note = f"{described['source'].capitalize()}. Last row: real test faces."
+            what = described["source"]
+            note = f"{what[0].upper()}{what[1:]}. Last row: real test faces."
             source = {"prior": "the prior", "mixture": "a density fitted to the latents"}
             found["samples.png"] = figures.drawn(
                 as_bytes(made), real, self.name, source[described["method"]], note
@@ -162,7 +163,7 @@ class Portrait:
 
     @cached_property
     def _made(self) -> tuple[Tensor, dict[str, Any]] | None:
-        """Samples (N×3×64×64 on [0, 1], CPU) and where they come from; None where there are none."""
+        """Samples (N×3×64×64 on [0, 1], CPU) and where they come from; None if there are none."""
         size, count, seed = self.latents.shape[1], self.settings.samples, self.settings.seed
         if self.family == "conv" or size > samples.MOST_ELEMENTS:
             return None

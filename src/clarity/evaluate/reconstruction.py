@@ -28,14 +28,16 @@ def squared_error(reconstruction: Tensor, original: Tensor) -> Tensor:
 
 @cache
 def _gaussian(size: int) -> Tensor:
-    """size×(size-10) matrix that slides the SSIM window over the places where it fits."""
-    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
-    weights = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
+    """size×size matrix that slides the SSIM window along a line, mirrored at its ends."""
+    reach = SSIM_WINDOW // 2
+    offsets = torch.arange(-reach, reach + 1)
+    weights = torch.exp(-(offsets.double() ** 2) / (2 * SSIM_SIGMA**2))
     weights /= weights.sum()
-    places = size - SSIM_WINDOW + 1
-    matrix = torch.zeros(size, places, dtype=torch.float64)
-    for place in range(places):
-        matrix[place : place + SSIM_WINDOW, place] = weights
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    for place in range(size):
+        for offset, weight in zip(offsets.tolist(), weights, strict=True):
+            source = abs(place + offset)
+            matrix[min(source, 2 * (size - 1) - source), place] += weight
     return matrix
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -30,7 +31,7 @@ from clarity.evaluate.reconstruction import image_metrics, squared_error
 from clarity.files import atomic_path
 
 if TYPE_CHECKING:
-    from clarity.models import Autoencoder
+    from clarity.models.base import Autoencoder
 
 FORMAT = 1
 #: Principal components of the latent in which the covariance is estimated in full.
@@ -213,7 +214,8 @@ def fit_scorer(latents: Tensor, normal_errors: Tensor, normal_latents: Tensor) -
     count, size = sample.shape
     kept = max(1, min(COMPONENTS, size, count - 1))
     solver = "randomized" if min(count, size) > 4 * kept else "full"
-    pca = PCA(kept, svd_solver=solver, random_state=0).fit(sample)
+    with np.errstate(invalid="ignore"):  # PCA also computes shares of a variance that may be 0
+        pca = PCA(kept, svd_solver=solver, random_state=0).fit(sample)
     inside = pca.transform(sample)
     covariance, _ = ledoit_wolf(inside, assume_centered=True)
     # An element that never moves would have an infinite precision.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -51,6 +52,11 @@ def build(spec: Model, name: str, *, beta: float = 1.0, kl_warmup: float = 0.0) 
             network = convolutional_vae(spec.widths, spec.latent, beta=beta, kl_warmup=kl_warmup)
         else:
             network = PrincipalComponents(spec.latent)
+    return _channels_last(network)
+
+
+def _channels_last(network: Autoencoder) -> Autoencoder:
+    """The network with its convolutions' weights in the order in memory that images come in."""
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -83,27 +89,35 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Au
     Raises:
         ClarityError: the description is of another format or does not fit the weights.
     """
+    if not isinstance(description, Mapping):
+        raise ClarityError(f"{DESCRIPTION}: broken (no mapping); restore it with dvc checkout")
     name = description.get("name", "?")
     if description.get("format") != FORMAT or description.get("image_size") != IMAGE_SIZE:
         raise ClarityError(
             f"model {name}: format {description.get('format')} for "
             f"{description.get('image_size')} pixels, not {FORMAT} for {IMAGE_SIZE}; train it again"
         )
-    family = description["family"]
-    decoder_widths = description["decoder_widths"]
-    spec = Model(
-        family=family,
-        widths=tuple(description["widths"]),
-        decoder_widths=None if decoder_widths is None else tuple(decoder_widths),
-        latent=None if family == "conv" else description["latent"],
-    )
-    network = build(spec, name)
     try:
-        network.load_state_dict(dict(weights))
+        family = description["family"]
+        spec = Model.model_validate(
+            {
+                "family": family,
+                "widths": description["widths"],
+                "decoder_widths": description["decoder_widths"],
+                "latent": None if family == "conv" else description["latent"],
+            }
+        )
+    except (KeyError, ValidationError) as error:
+        first = " ".join(str(error).split())[:200]
+        raise ClarityError(f"model {name}: {DESCRIPTION} describes no network: {first}") from None
+    with torch.device("meta"):  # nothing is initialised only to be overwritten
+        network = build(spec, name)
+    try:
+        network.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
         first = " ".join(str(error).split())[:200]
         raise ClarityError(f"model {name}: weights do not fit {DESCRIPTION}: {first}") from None
-    return network.eval()
+    return _channels_last(network).eval()
 
 
 def load(directory: Path) -> Autoencoder:

@@ -12,11 +12,15 @@ from http import HTTPStatus
 from typing import Any
 
 from clarity.score.requests import LARGEST, one_line
+from clarity.score.signature import COLUMN
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+#: A body this many times too large is cut off unread.
+PATIENCE = 8
 
 
 class Refusals:
@@ -35,7 +39,7 @@ class Refusals:
             line = "no Content-Type; send application/json"
             await _answer(send, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, line)
             return
-        body = await _read(receive, headers.get(b"content-length", b"0"))
+        body = await _read(receive)
         if body is None:
             line = f"more than {LARGEST // 2**20} MiB in one request; send fewer images"
             await _answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, line)
@@ -74,18 +78,23 @@ class Refusals:
         await self.app(scope, replay, tidy)
 
 
-async def _read(receive: Receive, declared: bytes) -> bytes | None:
-    """The request's body; None if it is larger than allowed (what is beyond is not read)."""
-    if declared.isdigit() and int(declared) > LARGEST:
-        return None
+async def _read(receive: Receive) -> bytes | None:
+    """The request's body; None if it is larger than allowed.
+
+    What is beyond is read and thrown away, within reason: a client that is still sending would
+    otherwise see a broken connection and not the answer.
+    """
     body = bytearray()
+    beyond = 0
     while True:
         message = await receive()
-        body.extend(message.get("body", b""))
-        if len(body) > LARGEST:
-            return None
-        if not message.get("more_body"):
-            return bytes(body)
+        part = message.get("body", b"")
+        if len(body) + len(part) <= LARGEST and not beyond:
+            body.extend(part)
+        else:
+            beyond += len(part)
+        if not message.get("more_body") or beyond > PATIENCE * LARGEST:
+            return None if beyond else bytes(body)
 
 
 def _shape_problem(content_type: bytes, body: bytes) -> str:
@@ -101,12 +110,32 @@ def _shape_problem(content_type: bytes, body: bytes) -> str:
     params = content.get("params")
     if params is not None and not isinstance(params, dict):
         return 'params: expected an object such as {"return_error_map": true}'
-    split = content.get("dataframe_split")
-    if "dataframe_split" in content and not (
-        isinstance(split, dict) and isinstance(split.get("data"), list)
-    ):
-        return 'dataframe_split: expected {"columns": ["image"], "data": [["BASE64"], …]}'
-    return ""
+    return _frame_problem(content)
+
+
+def _frame_problem(content: dict[str, Any]) -> str:
+    """What is wrong with a data frame in JSON, in either of its two forms."""
+    split, records = content.get("dataframe_split"), content.get("dataframe_records")
+    if "dataframe_split" in content:
+        columns, data = (
+            (split.get("columns"), split.get("data")) if isinstance(split, dict) else (None, None)
+        )
+        if not (isinstance(columns, list) and isinstance(data, list)):
+            return f'dataframe_split: expected {{"columns": ["{COLUMN}"], "data": [["BASE64"], …]}}'
+        if COLUMN not in columns:
+            return f"no column {COLUMN!r}; it holds base64 text, one picture a row"
+        at = columns.index(COLUMN)
+        values = [row[at] if isinstance(row, list) and at < len(row) else None for row in data]
+    elif "dataframe_records" in content:
+        if not isinstance(records, list):
+            return f'dataframe_records: expected [{{"{COLUMN}": "BASE64"}}, …]'
+        values = [row.get(COLUMN) if isinstance(row, dict) else None for row in records]
+    else:
+        return ""
+    if not values:
+        return "no images in the request"
+    wrong = next((row for row, value in enumerate(values) if not isinstance(value, str)), None)
+    return "" if wrong is None else f"{COLUMN}, row {wrong}: expected base64 text"
 
 
 async def _answer(send: Send, status: HTTPStatus, line: str) -> None:

@@ -74,7 +74,7 @@ def gate_decision(
         raise ClarityError(f"gate.confidence is {confidence:g}; a one-sided level is above 0.5")
     if not margin >= 0:
         raise ClarityError(f"gate.margin is {margin:g}; it must be at least 0")
-    two_sided = 2 * confidence - 1
+    two_sided = round(2 * confidence - 1, 12)
     if metric == "auroc":
         interval = auroc_difference_interval(
             challenger, champion, labels, groups, two_sided, kinds=kinds
@@ -144,7 +144,9 @@ def people_needed(
     def surplus(people: float) -> float:
         df = max(thinning * (people - 1), 1e-3)
         shift = distance * math.sqrt(people) / per_person
-        return 1 - float(special.nctdtr(df, shift, special.stdtrit(df, confidence))) - power
+        missed = float(special.nctdtr(df, shift, special.stdtrit(df, confidence)))
+        # Far out the function gives NaN for what is zero.
+        return (1 - missed if math.isfinite(missed) else 1) - power
 
     if surplus(2) >= 0:
         return 2

@@ -120,7 +120,7 @@ class Interval:
 
     def lower_bound(self, confidence: float) -> float:
         """One-sided: with this confidence the estimand is above the returned value."""
-        return self.at(2 * confidence - 1).low
+        return self.at(round(2 * confidence - 1, 12)).low
 
     def p_value(self, value: float = 0.0) -> float:
         """Two-sided p-value of "the estimand is ``value``"; 1 where nothing is known."""

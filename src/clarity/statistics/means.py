@@ -95,6 +95,8 @@ def slope_interval(
     values: Sequence[ArrayLike],
     groups: ArrayLike,
     confidence: float = 0.95,
+    *,
+    deterministic: Sequence[bool] | None = None,
 ) -> Interval:
     """Least-squares slope of log(mean error) on log(size): -0.1 is 6.7 % less per doubling.
 
@@ -104,6 +106,7 @@ def slope_interval(
     Args:
         sizes: (M,) parameters of each model, at least two different ones.
         values: M arrays (S_m, N) over the same images.
+        deterministic: which of the models have no randomness.
     """
     x = np.log(np.asarray(sizes, dtype=np.float64))
     if x.ndim != 1 or len(x) != len(values) or not np.isfinite(x).all():
@@ -113,9 +116,10 @@ def slope_interval(
         raise ClarityError("sizes: all are equal; a slope needs at least two different sizes")
     weights = centred / (centred @ centred)
     arrays = [as_values(v, f"values of model {m}") for m, v in enumerate(values)]
+    flags = [False] * len(arrays) if deterministic is None else list(deterministic)
     parts = [
-        _log_part(v, float(k), False, f"model {m}")
-        for m, (v, k) in enumerate(zip(arrays, weights, strict=True))
+        _log_part(v, float(k), flag, f"model {m}")
+        for m, (v, k, flag) in enumerate(zip(arrays, weights, flags, strict=True))
     ]
     _same_images(arrays)
     estimate = float(weights @ np.log([v.mean() for v in arrays]))

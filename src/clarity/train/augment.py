@@ -1,4 +1,4 @@
-"""Faces that the camera could also have taken: mirrored, and a few pixels to the side."""
+"""Faces that the camera could also have taken: mirrored, shifted, in another light."""
 
 from __future__ import annotations
 
@@ -28,3 +28,22 @@ def augment(images: Tensor, generator: torch.Generator, *, flip: bool, shift: in
         for index in (torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :])
     )
     return images[which, rows, columns]
+
+
+def relight(x: Tensor, generator: torch.Generator, jitter: float) -> Tensor:
+    """Each image with its contrast scaled by 1 ± ``jitter`` and its brightness moved as much.
+
+    Light differs from picture to picture more than people do; where people are few, a bottleneck
+    of three that has seen their own light only spends itself on it.
+
+    Args:
+        x: images, N×3×H×W in [-1, 1], on any device.
+        generator: source of the draws, on the CPU.
+        jitter: largest relative change of contrast, and largest shift on [-1, 1].
+    """
+    if jitter == 0:
+        return x
+    draws = torch.rand(2, len(x), 1, 1, 1, generator=generator).mul_(2).sub_(1).mul_(jitter)
+    contrast, brightness = draws.to(x.device)
+    lit: Tensor = x * (1 + contrast) + brightness
+    return lit.clamp_(-1, 1)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +22,15 @@ from torch import Tensor, nn
 from clarity.errors import ClarityError
 from clarity.models.base import Autoencoder, to_input, to_unit
 from clarity.params import Train
-from clarity.train.augment import augment
+from clarity.train.augment import augment, relight
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.data import Images
 from clarity.train.schedule import learning_rate
 
 #: Training images that `train_mse` is measured on, evenly spaced over all of them.
 MEASURED = 1000
+#: Inputs of a linear layer beyond which its learning rate is lowered in proportion.
+WIDE = 1024
 #: What each kind of draw is seeded with beside seed, epoch and batch.
 ORDER, BATCH, MEASURE = 0, 1, 2
 
@@ -95,10 +98,9 @@ def fit(
                 started = time.monotonic()
                 rate = learning_rate(state.step, steps, recipe.learning_rate, recipe.warmup)
                 draws = generator(setting.seed, BATCH, epoch, batch)
-                stored = setting.train.rows(rows)
-                x = to_input(augment(stored, draws, flip=recipe.flip, shift=recipe.shift))
+                x = _batch(setting, rows, draws)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = rate * group["scale"]
                 optimizer.zero_grad(set_to_none=True)
                 with _autocast(setting):
                     loss, _ = network.training_loss(x, state.step / steps, draws)
@@ -126,14 +128,29 @@ def fit(
     return state, best
 
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weights, which decay, and biases and single numbers, which do not."""
-    parameters = list(network.parameters())
-    weights = [parameter for parameter in parameters if parameter.ndim > 1]
-    rest = [parameter for parameter in parameters if parameter.ndim <= 1]
+def _batch(setting: Setting, rows: Tensor, draws: torch.Generator) -> Tensor:
+    """Images of these rows as the network sees them in training, N×3×64×64 in [-1, 1]."""
+    recipe = setting.recipe
+    stored = setting.train.rows(rows)
+    x = to_input(augment(stored, draws, flip=recipe.flip, shift=recipe.shift))
+    return relight(x, draws, recipe.jitter)
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights, which decay, and biases and single numbers, which do not; wide layers go slower.
+
+    Adam moves every weight by about the learning rate, so a unit's sum moves with the number of its
+    inputs: the 12,288 pixels of the first layer would throw it about at a rate that suits the
+    others. ``scale`` holds each layer's step to that of `WIDE` inputs (Yang et al. 2021).
+    """
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        inputs = parameter.shape[1] if parameter.ndim == 2 else 1
+        key = (min(1.0, WIDE / inputs), parameter.ndim > 1)
+        groups.setdefault(key, []).append(parameter)
     return [
-        {"params": weights, "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+        {"params": members, "weight_decay": weight_decay if weight else 0.0, "scale": scale}
+        for (scale, weight), members in groups.items()
     ]
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import registry_world as world
 import torch
-from registry_fixtures import here, published  # noqa: F401
 
 from clarity.errors import ClarityError
 from clarity.layout import Training, normals

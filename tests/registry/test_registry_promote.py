@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import registry_world as world
-from registry_fixtures import here, published  # noqa: F401
 
 from clarity.errors import ClarityError
 from clarity.registry.backfill import publish
@@ -81,7 +80,7 @@ def test_a_better_challenger_becomes_champion_and_gives_up_its_other_alias() -> 
     assert set(entry["identities"]) == {"2", "3"}
 
 
-def test_an_equal_challenger_is_refused(here: Path) -> None:  # noqa: F811
+def test_an_equal_challenger_is_refused(here: Path) -> None:
     run("3")
     world.write_params(["pca-8", "pca-8-again"])
     world.write_training("pca-8-again", jitter=1e-4)
@@ -221,7 +220,7 @@ def test_two_promotions_at_once_move_the_alias_once() -> None:
 
 
 def test_backfill_gives_the_same_numbers_aliases_and_verdicts(
-    here: Path,  # noqa: F811
+    here: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

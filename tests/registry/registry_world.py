@@ -26,7 +26,7 @@ from clarity.models.base import to_input
 from clarity.models.build import build, describe
 from clarity.params import Model
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COMPONENTS = 8
 PEOPLE = {"train": 40, "val": 20, "gate": 24, "test": 8}
 EACH = 4
@@ -117,10 +117,12 @@ def write_training(name: str, *, jitter: float = 0.0) -> Training:
     network = build(spec, name)
     train = to_input(np.load(normals("train"))).flatten(1)
     mean = train.mean(0)
-    _, _, directions = torch.linalg.svd(train - mean, full_matrices=False)
-    network.load_state_dict(
-        {"mean": mean + jitter, "components": directions[: latent_of(name)].contiguous()}
-    )
+    # Principal directions by the small matrix of inner products between the images.
+    centred = train - mean
+    values, vectors = torch.linalg.eigh((centred @ centred.T).double())
+    scale = values[-latent_of(name) :].sqrt()
+    directions = (vectors[:, -latent_of(name) :] / scale).T.float() @ centred
+    network.load_state_dict({"mean": mean + jitter, "components": directions.contiguous()})
     network.eval()
     training.directory.mkdir(parents=True, exist_ok=True)
     save_file(network.state_dict(), training.weights)
@@ -207,6 +209,7 @@ def write_reports(names: list[str]) -> None:
 
 def write_world(models: list[str], *, data_seed: int = 0, **gate: object) -> None:
     """Everything that `publish` reads, for these models, below the working directory."""
+    torch.set_num_threads(1)
     write_params(models, **gate)
     write_data(data_seed)
     for name in models:

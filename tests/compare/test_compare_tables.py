@@ -1,0 +1,193 @@
+"""Tables, verdicts and findings of known effects; what a user reads when something is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_evaluations import DEFAULT, WITH_VAE, write_params
+
+from clarity.compare import table, verdicts
+from clarity.compare.claims import judge_claims
+from clarity.compare.findings import find
+from clarity.compare.results import load_results
+from clarity.errors import ClarityError
+from clarity.layout import Training
+from clarity.params import load_params
+from clarity.statistics import mean_interval
+
+
+def judged() -> dict:
+    params = load_params()
+    results = load_results(params)
+    claims = judge_claims(results, params.compare)
+    return verdicts.as_data(claims, find(results, params.compare), results)
+
+
+def status(data: dict, claim: str, population: str) -> dict[str, str]:
+    found = next(c for c in data["claims"] if c["claim"] == claim)
+    return {
+        c["subject"]: c["status"] for c in found["comparisons"] if c["population"] == population
+    }
+
+
+def test_a_row_for_every_model_families_in_order_and_small_before_large(one_seed: Path) -> None:
+    params = load_params()
+    results = load_results(params)
+    names = [row["model"] for row in table.rows(results, params.compare)]
+    assert names == ["fcn-small", "fcn-large", "conv-small", "conv-large", "pca-3", "pca-64"]
+
+
+def test_numbers_are_the_means_over_seeds_and_images(three_seeds: Path) -> None:
+    params = load_params()
+    results = load_results(params)
+    row = next(r for r in table.rows(results, params.compare) if r["model"] == "ae-large")
+    frames = [pd.read_parquet(Training("ae-large", seed).per_image) for seed in (0, 1, 2)]
+    for split in ("train", "test"):
+        normal = [f[(f["split"] == split) & (f["label"] == 0)] for f in frames]
+        for metric in ("mse", "psnr", "ssim", "lsd"):
+            values = np.stack([f[metric] for f in normal])
+            assert row[f"{split}_{metric}"] == pytest.approx(values.mean(), rel=1e-12)
+            interval = mean_interval(values, normal[0]["group"])
+            assert row[f"{split}_{metric}_low"] == pytest.approx(interval.low)
+            assert row[f"{split}_{metric}_high"] == pytest.approx(interval.high)
+    wanted = [
+        json.loads(Training("ae-large", s).details.read_text())["anomaly"][row["score"]]["test"]
+        for s in (0, 1, 2)
+    ]
+    assert row["auroc"] == pytest.approx(np.mean([w["all"]["auroc"] for w in wanted]))
+    assert row["auroc_shuffled"] == pytest.approx(np.mean([w["shuffled"]["auroc"] for w in wanted]))
+    assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
+    assert (row["latent"], row["parameters"], row["seeds"]) == (64, 7_000_000, 3)
+
+
+def test_known_effects_get_the_verdicts_that_they_deserve(three_seeds: Path) -> None:
+    data = judged()
+    train = status(data, "clearer", "train")
+    assert train["fcn-large"] == "confirmed"  # 21 % clearer on the people it was trained on
+    unseen = status(data, "clearer", "test")
+    assert unseen["fcn-large"] != "confirmed"  # 0.7 % on unseen people, under the margin of 2 %
+    assert set(status(data, "smoother", "train").values()) == {"confirmed"}  # 20 % by design
+    assert set(status(data, "blurrier", "samples").values()) == {"confirmed"}  # 40 % by design
+
+
+def test_growing_latents_are_confounded_by_rule_and_equal_ones_are_not(three_seeds: Path) -> None:
+    data = judged()
+    clearer = next(c for c in data["claims"] if c["claim"] == "clearer")
+    marks = {c["family"]: c["confounded"] for c in clearer["comparisons"]}
+    assert "2,048 to 8,192" in marks["conv"]
+    assert marks["fcn"] is None
+    assert marks["vae"] is None
+    for headline in clearer["headlines"].values():
+        assert "Confounded" in headline.split("conv")[0]
+
+
+def test_one_seed_confirms_nothing_but_says_which_is_clearer(one_seed: Path) -> None:
+    data = judged()
+    clearer = next(c for c in data["claims"] if c["claim"] == "clearer")
+    assert {c["status"] for c in clearer["comparisons"]} == {"this training only"}
+    assert {c["verdict"]["outcome"] for c in clearer["comparisons"]} == {"undecided"}
+    readings = {(c["family"], c["population"]): c["reading"] for c in clearer["comparisons"]}
+    assert readings["fcn", "train"] == "yes"
+    assert readings["conv", "test"] == "yes"
+    for c in clearer["comparisons"]:
+        low, high = (c["verdict"]["interval"][end] for end in ("low", "high"))
+        assert low < c["verdict"]["interval"]["estimate"] < high
+        assert "nothing is confirmed" in c["sentence"]
+
+
+def test_without_a_vae_its_claims_are_not_tested(one_seed: Path) -> None:
+    untested = {c["claim"]: c["not_tested"] for c in judged()["claims"]}
+    assert untested == {
+        "clearer": None,
+        "smoother": "not tested: no VAE in this run",
+        "blurrier": "not tested: no VAE in this run",
+    }
+
+
+def test_collapse_is_said_beside_the_claims_about_vaes(three_seeds: Path) -> None:
+    smoother = next(c for c in judged()["claims"] if c["claim"] == "smoother")
+    assert "Posterior collapse: vae-large" in smoother["remarks"][0]
+
+
+def test_findings_compare_sizes_and_pca_of_equal_latent(three_seeds: Path) -> None:
+    found = judged()["findings"]
+    size = {f["family"] for f in found if f["question"] == "size"}
+    assert size == {"fcn", "conv", "ae", "vae"}
+    baseline = [f for f in found if f["question"] == "baseline"]
+    assert {f["reference"] for f in baseline} == {"pca-3", "pca-64"}
+    assert len({f["subject"] for f in baseline}) == 1  # one best model, chosen on val
+    rebuilt = {(f["family"], f["reference"]) for f in found if f["question"] == "reconstruction"}
+    assert rebuilt == {("fcn", "pca-3"), ("ae", "pca-64"), ("vae", "pca-64")}
+
+
+def test_resampled_people_agree_with_the_interval(one_seed: Path) -> None:
+    clearer = next(c for c in judged()["claims"] if c["claim"] == "clearer")
+    for c in clearer["comparisons"]:
+        if c["population"] == "train":  # 24 people; with 6 a percentile bootstrap is too narrow
+            interval = c["verdict"]["interval"]
+            width = interval["high"] - interval["low"]
+            assert abs(interval["low"] - c["resampled_people"][0]) < 0.25 * width
+            assert abs(interval["high"] - c["resampled_people"][1]) < 0.25 * width
+
+
+def test_a_stale_folder_of_a_dropped_model_is_ignored(one_seed: Path) -> None:
+    kept = {name: spec for name, spec in DEFAULT.items() if name != "fcn-large"}
+    write_params(one_seed, kept, (0,))
+    assert Training("fcn-large", 0).details.exists()
+    results = load_results(load_params())
+    assert "fcn-large" not in [model.name for model in results.models]
+    data = judged()
+    assert "fcn-large" not in json.dumps(data)
+    clearer = next(c for c in data["claims"] if c["claim"] == "clearer")
+    assert {c["family"] for c in clearer["comparisons"]} == {"conv"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda t: t.details.unlink(), "details.json: no such file; run `dvc repro evaluate@"),
+        (lambda t: t.details.write_text("{"), "not valid JSON"),
+        (lambda t: t.per_image.write_bytes(b"no"), "not readable as Parquet"),
+        (lambda t: shutil.rmtree(t.directory), "curves.csv: no such file; run `dvc repro train@"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_mend(one_seed: Path, spoil, words: str) -> None:
+    spoil(Training("conv-small", 0))
+    with pytest.raises(ClarityError) as caught:
+        load_results(load_params())
+    assert words in str(caught.value)
+    assert "conv-small-0" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_images_and_values_that_are_not_finite_are_refused(one_seed: Path) -> None:
+    path = Training("pca-3", 0).per_image
+    frame = pd.read_parquet(path)
+    frame.iloc[::-1].to_parquet(path, index=False)
+    with pytest.raises(ClarityError, match="not the images of"):
+        load_results(load_params())
+    frame.loc[3, "lsd"] = np.nan
+    frame.to_parquet(path, index=False)
+    with pytest.raises(ClarityError, match="lsd"):
+        load_results(load_params())
+
+
+def test_the_command_line_ends_with_2_and_one_line(one_seed: Path) -> None:
+    Training("pca-64", 0).details.unlink()
+    run = subprocess.run(
+        [sys.executable, "-m", "clarity", "compare"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1
+    assert not Path("reports").exists()
+
+
+def test_the_synthetic_world_has_what_the_tests_rely_on() -> None:
+    assert WITH_VAE["vae-large"][1:3] == WITH_VAE["ae-large"][1:3]

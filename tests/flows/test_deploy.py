@@ -1,0 +1,114 @@
+"""Deployments, their schedules and the pools' templates on a real server."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toy
+from test_reproduce import post
+from tools import Run, environment, until
+
+
+@pytest.fixture
+def deployable(project: Path) -> Path:
+    """The toy with the real flows and deployments."""
+    for name in ("pipelines", "src"):
+        (project / name).symlink_to(toy.PROJECT / name)
+    text = (toy.PROJECT / "prefect.yaml").read_text()
+    (project / "prefect.yaml").write_text(text)
+    return project
+
+
+def test_every_parameter_is_explained_and_schedules_make_runs(
+    deployable: Path, run: Run, server: str
+) -> None:
+    """With other versions of fastapi the server does not start or refuses the deployment, with
+    other versions of SQLAlchemy no run is ever made: requirements.in pins both."""
+    done = run(sys.executable, "-m", "pipelines.deploy", PREFECT_API_URL=server)
+    assert done.returncode == 0, done.stderr
+    deployments = {one["name"]: one for one in post(server, "/deployments/filter")}
+    assert {"nightly", "weekly", "quarter-hourly"} <= set(deployments)
+    for name in ("nightly", "weekly", "quarter-hourly"):
+        deployment = deployments[name]
+        schema = deployment["parameter_openapi_schema"]["properties"]
+        assert all(entry.get("description") for entry in schema.values()), schema
+        assert deployment["global_concurrency_limit"]["limit"] == 1
+        assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+        assert len(deployment["schedules"]) == 1
+    names = [one["name"] for one in post(server, "/automations/filter")]
+    assert names.count("Retrain when drift lasts") == 1
+    ids = [deployments["quarter-hourly"]["id"]]
+    until(
+        lambda: post(
+            server,
+            "/flow_runs/filter",
+            deployments={"id": {"any_": ids}},
+            flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}},
+        ),
+        60,
+        "the scheduler makes runs of the schedule",
+    )
+
+
+@pytest.mark.parametrize("kind", ["docker", "kubernetes"])
+def test_pool_templates_are_valid_and_every_placeholder_is_a_variable(kind: str) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    text = (toy.PROJECT / "pipelines" / "pools" / f"{kind}.json").read_text()
+    template = json.loads(text)
+    WorkPoolCreate(name="pool", type=kind, base_job_template=template)
+    used = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(template["job_configuration"])))
+    assert used == set(template["variables"]["properties"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_twenty_runs_at_fifteen_second_intervals_each_fire_once(
+    deployable: Path, template: Path, tmp_path: Path
+) -> None:
+    from pipelines.server import answers, free_port
+
+    runs = 20
+    text = (deployable / "prefect.yaml").read_text()
+    text = text.replace('cron: "0 2 * * *"\n        timezone: UTC', "interval: 15")
+    (deployable / "prefect.yaml").write_text(text)
+    port = free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    with (tmp_path / "serve.log").open("wb") as log:
+        serve = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.serve", "--port", str(port)],
+            cwd=deployable,
+            env=environment(),
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            until((deployable / ".prefect" / "server.json").exists, 180, "flows are served")
+            assert answers(api)
+            ended = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+            until(
+                lambda: len(post(api, "/flow_runs/filter", **ended, limit=200)) >= runs,
+                runs * 15 + 300,
+                "twenty runs have ended",
+            )
+            found = post(api, "/flow_runs/filter", limit=200)
+        finally:
+            serve.terminate()
+            serve.wait(60)
+    due = sorted(
+        one["expected_start_time"]
+        for one in found
+        if one["state"]["type"] in ("COMPLETED", "RUNNING", "PENDING", "CANCELLED", "FAILED")
+    )
+    assert len(due) == len(set(due)), "none doubled"
+    assert len(due) >= runs
+    seconds = [time.mktime(time.strptime(one[:19], "%Y-%m-%dT%H:%M:%S")) for one in due[:runs]]
+    gaps = [b - a for a, b in itertools.pairwise(seconds)]
+    assert set(gaps) == {15.0}, "none left out"

@@ -1,0 +1,124 @@
+"""`clarity restore`: a version's bytes again, in a real git and DVC project."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import registry_world as world
+
+from clarity.errors import ClarityError
+from clarity.layout import Training
+from clarity.registry.restore import run
+from clarity.score.registered import TAG_COMMIT, TAG_DIRTY, digests_of
+from clarity.store import open_store
+
+GRAPH = """\
+stages:
+  preprocess:
+    cmd: "true"
+    outs: [data/processed]
+  train:
+    matrix: {{model: {models}, seed: [0]}}
+    cmd: python make.py train
+    outs:
+      - models/${{item.model}}-0/weights.safetensors
+      - models/${{item.model}}-0/model.json
+  evaluate:
+    matrix: {{model: {models}, seed: [0]}}
+    cmd: python make.py evaluate
+    outs:
+      - evaluations/${{item.model}}-0/details.json
+      - evaluations/${{item.model}}-0/scorer.safetensors
+"""
+
+
+def shell(*command: str, cwd: Path | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env=world.environment(Path.cwd()), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def repository(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The published world as git and DVC have it: outputs in DVC's cache, dvc.lock committed."""
+    if shutil.which("dvc", path=str(Path(sys.executable).parent)) is None:
+        pytest.skip("dvc is not installed")
+    for key in ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"):
+        monkeypatch.setenv(key, "A User")
+    for key in ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(key, "user@example.org")
+    Path("dvc.yaml").write_text(GRAPH.format(models="[pca-2, pca-4, pca-8]"))
+    Path(".gitignore").write_text("/mlruns\n/data\n/models\n/evaluations\n")
+    shell("git", "init", "-q", "-b", "main")
+    shell("dvc", "init", "-q")
+    shell("dvc", "config", "core.analytics", "false")
+    shell("dvc", "commit", "-q", "-f")
+    shell("git", "add", "-A")
+    shell("git", "commit", "-qm", "Results")
+    # Life goes on: another model, other parameters, nothing of version 3 left in the workspace.
+    before = shell("git", "rev-parse", "HEAD").strip()
+    Path("params.yaml").write_text("# changed\n" + Path("params.yaml").read_text())
+    Path("dvc.yaml").write_text(GRAPH.format(models="[pca-2]"))
+    Path("dvc.lock").unlink()
+    shutil.rmtree("models/pca-8-0")
+    shell("dvc", "commit", "-q", "-f")
+    shell("git", "commit", "-qam", "Fewer models")
+    return Path(before)
+
+
+def test_a_version_comes_back_with_the_same_digests(repository: Path, here: Path) -> None:
+    told: list[str] = []
+    run("3", None, say=told.append)
+    place = here.parent / "project-version-3"
+    assert str(place) in told[0]
+    assert "from DVC's cache" in told[0]
+    head = shell("git", "rev-parse", "HEAD", cwd=place).strip()
+    assert head == str(repository)
+    version = open_store().get_model_version("clarity", "3")
+    weights, evaluation = digests_of(Training("pca-8", 0), place)
+    assert weights == version.tags["clarity.weights"]
+    assert evaluation == version.tags["clarity.evaluation"]
+    with pytest.raises(ClarityError, match="there already"):
+        run("3", place)
+
+
+def test_what_cannot_be_restored_is_said_in_one_line(repository: Path, here: Path) -> None:
+    client = open_store()
+    with pytest.raises(ClarityError, match="no such version or alias"):
+        run("9", None)
+
+    # No commit's dvc.lock names these weights, and the recorded commit was not all of it.
+    from clarity.score.registered import files_of
+
+    weights = files_of("clarity", 2).weights
+    weights.write_bytes(weights.read_bytes() + b" ")
+    shutil.rmtree("models/pca-4-0", ignore_errors=True)
+    with pytest.raises(ClarityError, match="outside a git repository"):
+        run("2", None)
+    client.set_model_version_tag("clarity", "2", TAG_COMMIT, str(repository))
+    client.set_model_version_tag("clarity", "2", TAG_DIRTY, "true")
+    with pytest.raises(ClarityError, match="uncommitted changes on top of"):
+        run("2", None)
+    client.set_model_version_tag("clarity", "2", TAG_DIRTY, "false")
+    client.set_model_version_tag("clarity", "2", TAG_COMMIT, "0" * 40)
+    with pytest.raises(ClarityError, match="is not in this repository"):
+        run("2", None)
+
+    # Gone from the cache and not to be made again: nothing half-restored is left.
+    shutil.rmtree(".dvc/cache")
+    with pytest.raises(ClarityError, match="dvc repro"):
+        run("3", None)
+    assert not (here.parent / "project-version-3").exists()
+    assert "version-3" not in shell("git", "worktree", "list")
+
+
+def test_without_git_it_is_said(here: Path) -> None:
+    del here
+    with pytest.raises(ClarityError, match="no git repository here"):
+        run("3", None)
