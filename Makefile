@@ -60,6 +60,19 @@ quick: $(READY) ## A look at the whole pipeline in under a minute of work, in .q
 	cd .quick && PYTHONPATH=src dvc repro
 	echo "open .quick/reports/index.html, or: cd .quick && ../$(VENV)/bin/clarity ui"
 
+flow: $(READY) ## `dvc repro` as a Prefect flow: only what is stale, seen in Prefect's UI
+	@clarity check
+	python -m pipelines.reproduce
+
+serve-flows: $(READY) ## Prefect's server, UI, schedules and a worker, on this machine only
+	@python -m pipelines.serve
+
+deploy: $(READY) ## Register the deployments of prefect.yaml with a running server
+	@python -m pipelines.deploy
+
+serve: $(READY) ## The champion over HTTP, at 127.0.0.1:5001
+	@clarity serve
+
 lint: $(READY) ## Linter, formatter, types, walls between the rooms
 	@ruff check .
 	ruff format --check .

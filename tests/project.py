@@ -32,8 +32,8 @@ PARTS = (
 TINY = {
     "threads": 1,
     "models": {
-        "conv-small": {"family": "conv", "widths": [4, 8]},
-        "fcn-small": {"family": "fcn", "widths": [16], "latent": 3},
+        "conv-small": {"family": "conv", "widths": [4, 8], "train": None},
+        "fcn-small": {"family": "fcn", "widths": [16], "latent": 3, "train": None},
         "pca-3": {"family": "pca", "latent": 3},
     },
     "train": {"epochs": 1, "grids": 2},

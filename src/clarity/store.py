@@ -91,10 +91,14 @@ def open_store(root: Path | None = None) -> MlflowClient:
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    given = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    client = mlflow.MlflowClient(uri, uri)
+    if given is None:
+        # MLflow leaves the address in the environment, where it would pass for the user's own
+        # wish, also in a child process at another root.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
+        client = mlflow.MlflowClient(uri)
         experiment_id(client)
     except MlflowException as error:
         reason = " ".join(str(error.message).split())

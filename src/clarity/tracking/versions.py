@@ -167,8 +167,8 @@ def quiet() -> Iterator[None]:
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        # Recorded, not filtered: libraries imported meanwhile set filters of their own.
+        with warnings.catch_warnings(record=True):
             yield
     finally:
         logger.setLevel(before)
