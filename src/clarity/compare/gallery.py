@@ -11,6 +11,11 @@ from clarity.compare.table import Row
 #: Wider pictures are made this wide (pixels), so that the page stays a few megabytes.
 _WIDEST = 1100
 
+#: At most so many models of a kind of picture; in the latent space the VAE and the plain
+#: autoencoder beside it come first.
+_MOST = {"extremes": 2, "traversal": 4, "interpolation": 3, "latent_map": 5, "samples": 5}
+_LATENT_FIRST = ("vae", "ae", "fcn", "pca", "conv")
+
 Item = tuple[bytes, str, str]
 
 
@@ -25,11 +30,13 @@ def collect(
     shown = [results.family(family)[-1] for family in results.families]
     if best and best not in shown:
         shown.insert(0, best)
-    shown.sort(key=lambda model: model is not best)
+    by_rank = sorted(shown, key=lambda model: model is not best)
+    by_latent = sorted(shown, key=lambda model: _LATENT_FIRST.index(model.family))
     out: dict[str, list[Item]] = {}
-    for kind in ("extremes", "traversal", "interpolation", "latent_map", "samples"):
-        models = shown[:2] if kind == "extremes" else shown
-        out[kind] = [item for model in models if (item := _item(kind, model, rows[model.name]))]
+    for kind, most in _MOST.items():
+        models = by_rank if kind == "extremes" else by_latent
+        items = [item for model in models if (item := _item(kind, model, rows[model.name]))]
+        out[kind] = items[:most]
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from clarity.compare.claims import Claim, Comparison
 from clarity.compare.figures import CAPTIONS
 from clarity.compare.findings import Finding, best_detector
 from clarity.compare.results import METRICS, POPULATIONS, Results
+from clarity.compare.style import palette
 from clarity.compare.table import FORMATS, LABELS, Row
 from clarity.compare.wall import Strip
 from clarity.errors import ClarityError
@@ -24,6 +26,7 @@ from clarity.files import read_json
 from clarity.layout import SOURCE
 from clarity.params import Params
 
+Encoder = Callable[[Any], bytes]
 _TEMPLATES = Path(__file__).parent / "templates"
 
 QUESTIONS = {
@@ -92,8 +95,8 @@ def page(
                 for name, data in charts[0].items()
             },
             narrow={name: _png(data, "") for name, data in charts[1].items()},
-            faces=_wall(faces, rows, "Reconstructions"),
-            errors=_wall(errors, rows, "Error maps"),
+            faces=_wall(faces, rows, "Reconstructions", wall.png_bytes),
+            errors=_wall(errors, rows, "Error maps", palette),
             gallery={
                 kind: [_png(*item) for item in items]
                 for kind, items in gallery.collect(results, best, rows).items()
@@ -145,7 +148,9 @@ def _questions(findings: list[Finding]) -> list[tuple[str, list[str]]]:
     return out
 
 
-def _wall(strips: list[Strip], rows: dict[str, Row], what: str) -> list[dict[str, Any]]:
+def _wall(
+    strips: list[Strip], rows: dict[str, Row], what: str, encode: Encoder
+) -> list[dict[str, Any]]:
     out = []
     for strip in strips:
         count = strip.image.width // strip.image.height
@@ -157,7 +162,7 @@ def _wall(strips: list[Strip], rows: dict[str, Row], what: str) -> list[dict[str
                 f"{what} of the same {count} faces by {strip.model}; "
                 f"mean LSD {row['test_lsd']:.2f} dB, MSE {row['test_mse']:.5f}"
             )
-        picture = _png(wall.png_bytes(strip.image), text)
+        picture = _png(encode(strip.image), text)
         out.append({"row": row, "name": strip.caption, "picture": picture})
     return out
 

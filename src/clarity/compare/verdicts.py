@@ -149,10 +149,10 @@ def remarks(claim: Claim) -> list[str]:
         gone = [m.name for m in models.values() if collapsed(m)]
         if gone:
             verb = "has" if len(gone) == 1 else "have"
-            out.append(
-                f"Posterior collapse: {listed(gone)} {verb} most latent elements switched off, so "
-                "a short path there may be a decoder that hardly listens to its latent."
-            )
+            text = f"Posterior collapse: {listed(gone)} {verb} most latent elements switched off"
+            if claim.key == "smoother":
+                text += ", and the path of a decoder that ignores its latent is short"
+            out.append(f"{text}.")
     if claim.key == "blurrier":
         shares = [
             f"{m.name} {percent(m.known('samples', 'sharpness_mean') / real, 0)}"
