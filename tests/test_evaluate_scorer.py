@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import ledoit_wolf
 
@@ -101,6 +102,16 @@ def test_an_error_counts_more_where_errors_are_rare() -> None:
     ratio = float(scorer.normalised(left) / scorer.normalised(right))
     assert ratio == pytest.approx(10, rel=0.01)
     assert float(scorer.normalised(usual).mean()) == pytest.approx(1, rel=0.1)
+
+
+def test_peak_finds_what_is_wrong_in_one_place() -> None:
+    scorer = fit_scorer(torch.randn(20, 3), torch.full((9, 64, 64), 0.01), torch.randn(9, 3))
+    spread, spot = torch.full((1, 64, 64), 0.01), torch.zeros(1, 64, 64)
+    spot[:, 30:40, 30:40] = 0.3
+    assert scorer.normalised(spot) < scorer.normalised(spread)
+    assert scorer.peak(spot) > 10 * scorer.peak(spread)
+    expected = ndimage.gaussian_filter(spot[0].double() / 0.01, 2, mode="mirror", truncate=4)
+    assert float(scorer.peak(spot)) == pytest.approx(expected.max(), rel=1e-4)
 
 
 def test_constant_latents_and_perfect_reconstructions_give_finite_scores() -> None:

@@ -19,6 +19,19 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return out
 
 
+@pytest.fixture(scope="session")
+def reported(templates: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default families, one seed, with `reports/` written; to be copied, not changed."""
+    from clarity.compare.stage import run
+
+    root = tmp_path_factory.mktemp("reported")
+    shutil.copytree(templates["one"], root, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        run()
+    return root
+
+
 @pytest.fixture
 def one_seed(templates: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with the default families, one seed; the working directory is in it."""

@@ -19,11 +19,7 @@ from tools import Run, environment, until
 @pytest.fixture
 def deployable(project: Path) -> Path:
     """The toy with the real flows and deployments."""
-    for name in ("pipelines", "src"):
-        (project / name).symlink_to(toy.PROJECT / name)
-    text = (toy.PROJECT / "prefect.yaml").read_text()
-    (project / "prefect.yaml").write_text(text)
-    return project
+    return toy.with_flows(project)
 
 
 def test_every_parameter_is_explained_and_schedules_make_runs(
