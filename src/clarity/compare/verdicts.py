@@ -73,16 +73,13 @@ def outcome(claim: Claim, comparison: Comparison) -> str:
     c, (yes, no) = comparison, WORDS[claim.key]
     margin = percent(claim.margin, 0 if claim.margin * 100 % 1 == 0 else 1)
     if status(c) == "this training only":
-        text = f"In this training {c.subject.name} is {_bare(c, yes, no)}, without an interval"
-        text = (
-            text
-            if not bounded(c)
-            else {
-                "yes": f"In this training {c.subject.name} is {yes}, by more than {margin}",
-                "no": f"In this training {c.subject.name} is {no} by more than {margin}",
-                "open": f"In this training it cannot be told whether it is {yes} by more than {margin}",
-            }[c.reading]
-        )
+        told = {
+            "yes": f"is {yes}, by more than {margin}",
+            "no": f"is {no} by more than {margin}",
+            "open": f"may or may not be {yes} by more than {margin}",
+        }[c.reading]
+        told = told if bounded(c) else f"is {_bare(c, yes, no)}, without an interval"
+        text = f"In this training {c.subject.name} {told}"
         text += "; one seed, so nothing is confirmed"
     else:
         text = {
