@@ -15,8 +15,10 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 
+from clarity.files import read_json, write_json
 from pipelines import groups, show
-from pipelines.graph import Graph, read_graph
+from pipelines.graph import Graph, locked_stages, order_lock, read_graph
+from pipelines.home import home
 from pipelines.reproduce import NOTHING, check_parallel
 from pipelines.runs import carried
 from pipelines.stage import StageBusy, StageFailed, run_stage
@@ -90,7 +92,11 @@ def reproduce(
             return Completed(message=NOTHING)
         for name in names:
             log.info("%s: %s", name, graph.stale.get(name, "what it depends on runs"))
-        ended, failed = run_all(graph, names, max_parallel, _work(graph, pool, timeout))
+        work = _work(graph, pool, timeout)
+        before = _locked_before()
+        ended, failed = run_all(graph, names, max_parallel, work)
+        order_lock(graph, before)
+        (home() / LOCKED).unlink(missing_ok=True)
         show.summary(ended, failed, [n for n in names if n not in ended and n not in failed])
         show.results(flow_run)
         if failed:
@@ -98,6 +104,18 @@ def reproduce(
             more = f" ({left} stages behind it were not run)" if left else ""
             return Failed(message=next(iter(failed.values())) + more)
         return Completed(message=f"{len(ended)} stages: {', '.join(ended)}")
+
+
+#: What dvc.lock held before a run that was cut off, so that the next one can still order it.
+LOCKED = "locked.json"
+
+
+def _locked_before() -> list[str]:
+    """Stages in dvc.lock before this run, or before the one that it takes up."""
+    note = home() / LOCKED
+    if not note.exists():
+        write_json(note, locked_stages())
+    return list(read_json(note))
 
 
 #: The task that runs a stage, and its parameters beside the stage's name.

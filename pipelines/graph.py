@@ -14,6 +14,8 @@ from typing import Any
 
 from clarity.errors import ClarityError
 
+LOCK = "dvc.lock"
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -24,6 +26,8 @@ class Graph:
     stale: Mapping[str, str]
     #: Stages that the run cache cannot keep (a persistent output, say): they run where one asks.
     local: frozenset[str] = frozenset()
+    #: Stages in the order in which plain ``dvc repro`` would come to them.
+    plan: tuple[str, ...] = ()
 
     def ancestors(self, name: str) -> set[str]:
         """Every stage that ``name`` depends on, at any distance."""
@@ -94,10 +98,14 @@ def graph_of(repo: Any) -> Graph:
         stage.addressing: frozenset(above.addressing for above in graph.successors(stage))
         for stage in ordered
     }
+    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+    plan = plan_repro(get_active_graph(graph), collect_stages(repo, ["dvc.yaml"]))
     return Graph(
         upstream,
         {name: _reason(what) for name, what in repo.status().items()},
         frozenset(stage.addressing for stage in graph if not _cacheable(stage)),
+        tuple(stage.addressing for stage in plan),
     )
 
 
@@ -125,3 +133,32 @@ def _reason(changes: Iterable[str | Mapping[str, Any]]) -> str:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             parts.append(f"{kind}: {', '.join(names[:3])}{more}")
     return "; ".join(parts)
+
+
+def locked_stages() -> list[str]:
+    """Names in ``dvc.lock``, in its order."""
+    from dvc.utils.serialize import load_yaml
+
+    return list(load_yaml(LOCK).get("stages", {})) if Path(LOCK).exists() else []
+
+
+def order_lock(graph: Graph, before: list[str]) -> None:
+    """Put stages that are new in ``dvc.lock`` in the order in which ``dvc repro`` adds them.
+
+    DVC adds a stage to the file when it ends. Where several run at once that order is chance, and
+    the file would differ in bytes, though not in meaning, from that of ``dvc repro``.
+    """
+    from dvc.utils.serialize import modify_yaml
+
+    now = locked_stages()
+    new = set(now) - set(before)
+    rank = {name: place for place, name in enumerate(graph.plan)}
+    wanted = [name for name in now if name not in new]
+    wanted += sorted(new, key=lambda name: rank.get(name, len(rank)))
+    if wanted == now:
+        return
+    with repository() as repo, repo.lock, modify_yaml(LOCK) as content:
+        stages = content["stages"]
+        for name in wanted:
+            # Moved to the end one by one: the file's own layout stays.
+            stages[name] = stages.pop(name)

@@ -32,7 +32,7 @@ PARTS = (
 TINY = {
     "threads": 1,
     "models": {
-        "conv-small": {"family": "conv", "widths": [4, 8]},
+        "conv-small": {"family": "conv", "widths": [4, 8], "train": None},
         "fcn-small": {"family": "fcn", "widths": [16], "latent": 3, "train": None},
         "pca-3": {"family": "pca", "latent": 3},
     },

@@ -96,11 +96,10 @@ def test_a_preset_keeps_comments_and_is_applied_once(tmp_path: Path) -> None:
 
 def test_an_override_changes_one_key_of_one_recipe(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text()
-    entry = "conv-medium: {family: conv, widths: [32, 64, 128, 256]"
+    entry = "conv-large: {family: conv, widths: [64, 128, 256, 512]"
     assert entry in text
-    head, tail = text.split(entry, 1)
-    rest = tail.split("\n", 1)[1]
-    (tmp_path / "params.yaml").write_text(f"{head}{entry}, train: {{epochs: 7}}}}\n{rest}")
+    changed = text.replace(entry, f"{entry}, train: {{epochs: 7}}")
+    (tmp_path / "params.yaml").write_text(changed)
     params = load_params(tmp_path / "params.yaml")
-    assert params.recipe("conv-medium").epochs == 7
-    assert params.recipe("conv-medium").batch_size == params.train.batch_size
+    assert params.recipe("conv-large").epochs == 7
+    assert params.recipe("conv-large").batch_size == params.train.batch_size

@@ -231,7 +231,9 @@ class Gate(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     metric: Literal["auroc", "mse", "lsd"]
     margin: Annotated[float, Field(ge=0)]
-    confidence: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    #: Ask for more confidence with every question put to the same people; docs/registry.md.
+    spend: bool
     guards: Guards
 
 

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from tools import Run
 
 from clarity.errors import ClarityError
-from pipelines.graph import read_graph
+from pipelines.graph import order_lock, read_graph
 from pipelines.stage import StageFailed, run_stage
 
 
@@ -40,6 +41,20 @@ def test_only_what_changed_and_its_descendants(done: Path) -> None:
     assert graph.to_run() == behind
     assert graph.to_run(["evaluate"]) == behind[:2]
     assert graph.to_run(["train@fcn-medium-0"]) == []
+
+
+def test_stages_that_ended_in_another_order_are_locked_as_dvc_repro_locks_them(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(done)
+    alone = Path("dvc.lock").read_bytes()
+    content = YAML().load(alone)
+    content["stages"] = dict(reversed(list(content["stages"].items())))
+    with Path("dvc.lock").open("wb") as handle:
+        YAML().dump(content, handle)
+    assert Path("dvc.lock").read_bytes() != alone
+    order_lock(read_graph(), [])
+    assert Path("dvc.lock").read_bytes() == alone
 
 
 def test_an_unknown_stage_is_refused_with_the_names_there_are(project: Path) -> None:

@@ -93,9 +93,7 @@ class Arena:
         self.twin = toy.make(base / "twin", seconds=0)
         self.home = prefect_home(self.root, template)
         self.log = base / "log"
-        for name in ("pipelines", "src"):
-            (self.root / name).symlink_to(toy.PROJECT / name)
-        self.root.joinpath("prefect.yaml").write_text((toy.PROJECT / "prefect.yaml").read_text())
+        toy.with_flows(self.root)
         self.output = (base / "output").open("ab")
 
     def start(self, mark: str, *command: str) -> subprocess.Popen[bytes]:

@@ -57,9 +57,7 @@ class Machines(NamedTuple):
 @pytest.fixture
 def machines(tmp_path: Path, template: Path, server: str) -> Iterator[Machines]:
     project = toy.make(tmp_path / "project", seconds=2)
-    for name in ("pipelines", "src"):
-        (project / name).symlink_to(toy.PROJECT / name)
-    (project / "prefect.yaml").write_text((toy.PROJECT / "prefect.yaml").read_text())
+    toy.with_flows(project)
     remote = tmp_path / "remote"
     subprocess.run([*DVC, "remote", "add", "-d", "store", str(remote)], cwd=project, check=True)
     toy.commit(project, "A remote")

@@ -7,6 +7,7 @@ starts and ends, sleeps for a moment and writes a digest of its inputs.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,15 @@ def make(root: Path, seconds: float = 0.1, models: int = 2, python: str = sys.ex
     ):
         subprocess.run(command, cwd=root, check=True)
     commit(root, "A toy project")
+    return root
+
+
+def with_flows(root: Path) -> Path:
+    """Add the project's own flows and deployments, as a clone would have them."""
+    for name in ("pipelines", "src"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / name, root / name, ignore=ignored)
+    shutil.copy(PROJECT / "prefect.yaml", root)
     return root
 
 

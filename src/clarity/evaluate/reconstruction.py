@@ -16,7 +16,7 @@ from clarity.evaluate.spectrum import spectral_difference
 #: MSE below this counts as this in PSNR, which so ends at 100 dB instead of infinity.
 PSNR_FLOOR = 1e-10
 #: Wang et al. 2004: an 11×11 Gaussian window of σ = 1.5, K1 = 0.01, K2 = 0.03.
-SSIM_WINDOW, SSIM_SIGMA, SSIM_C1, SSIM_C2 = 11, 1.5, 0.01**2, 0.03**2
+SSIM_REACH, SSIM_SIGMA, SSIM_C1, SSIM_C2 = 5, 1.5, 0.01**2, 0.03**2
 #: Columns of `image_metrics` that every family has.
 METRICS = ("mse", "mae", "psnr", "ssim", "lsd")
 
@@ -27,16 +27,20 @@ def squared_error(reconstruction: Tensor, original: Tensor) -> Tensor:
 
 
 @cache
-def _gaussian(size: int) -> Tensor:
-    """size×(size-10) matrix that slides the SSIM window over the places where it fits."""
-    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
-    weights = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
+def gaussian(size: int, sigma: float, reach: int) -> Tensor:
+    """size×size matrix that slides a Gaussian window along a line, mirrored at its ends.
+
+    ``gaussian(h, …).T @ image @ gaussian(w, …)`` blurs an image; float32.
+    """
+    offsets = torch.arange(-reach, reach + 1)
+    weights = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2))
     weights /= weights.sum()
-    places = size - SSIM_WINDOW + 1
-    matrix = torch.zeros(size, places, dtype=torch.float64)
-    for place in range(places):
-        matrix[place : place + SSIM_WINDOW, place] = weights
-    return matrix
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    for place in range(size):
+        for offset, weight in zip(offsets.tolist(), weights, strict=True):
+            source = abs(place + offset)
+            matrix[min(source, 2 * (size - 1) - source), place] += weight
+    return matrix.float()
 
 
 def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:
@@ -47,8 +51,8 @@ def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:
     them together).
     """
     height, width = original.shape[-2:]
-    down = _gaussian(height).to(original.device, torch.float32).T
-    across = _gaussian(width).to(original.device, torch.float32)
+    down = gaussian(height, SSIM_SIGMA, SSIM_REACH).to(original.device).T
+    across = gaussian(width, SSIM_SIGMA, SSIM_REACH).to(original.device)
 
     def blur(values: Tensor) -> Tensor:
         return down @ values @ across

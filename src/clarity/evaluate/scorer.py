@@ -6,6 +6,7 @@ Scores, higher is more anomalous (docs/metrics/anomaly-scores.md has equations a
 ``ssim``        1 - SSIM
 ``lsd``         log-spectral distance, dB
 ``normalised``  squared error over the error's usual size at that pixel, mean over pixels
+``peak``        the largest such ratio after smoothing: what is wrong in one place only
 ``latent``      Mahalanobis distance of the latent from the training latents
 ``combined``    ``normalised`` and ``latent`` in one, as in Denouden et al. 2018
 ``elbo``        negative ELBO in nats (VAE only)
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -26,7 +28,7 @@ from torch import Tensor
 
 from clarity.errors import ClarityError
 from clarity.evaluate.forward import through
-from clarity.evaluate.reconstruction import image_metrics, squared_error
+from clarity.evaluate.reconstruction import gaussian, image_metrics, squared_error
 from clarity.files import atomic_path
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ FORMAT = 1
 COMPONENTS = 128
 #: Smoothing (σ, in pixels) of the map of usual errors: few validation faces make it noisy.
 SMOOTHING = 2.0
+#: Smoothing (σ and reach, in pixels) before ``peak`` looks for the largest ratio.
+PEAK_SIGMA, PEAK_REACH = 2.0, 8
 #: Floor of the map, as a share of its mean: a pixel that is never wrong must not decide alone.
 ERROR_FLOOR = 0.05
 #: Distances below this count as this before the logarithm in ``combined``.
@@ -101,6 +105,7 @@ class Scorer:
         metrics = image_metrics(passed.reconstruction, passed.original)
         scores = {"mse": metrics["mse"], "ssim": 1 - metrics["ssim"], "lsd": metrics["lsd"]}
         scores["normalised"] = self.normalised(errors)
+        scores["peak"] = self.peak(errors)
         scores["latent"] = self.mahalanobis(passed.latent)
         scores["combined"] = sum(
             (
@@ -134,6 +139,17 @@ class Scorer:
         """Mean over pixels of squared error over its usual size; about 1 for a normal image."""
         usual = self.usual_error.to(errors.device)
         return (errors.double() / usual).mean((1, 2))
+
+    def peak(self, errors: Tensor) -> Tensor:
+        """Maximum of the smoothed ratio of squared error to its usual size, N, float64.
+
+        The maximum of a smoothed anomaly map as an image's score is Roth et al. 2022.
+        """
+        ratio = (errors / self.usual_error.to(errors.device)).float()
+        height, width = ratio.shape[-2:]
+        down = gaussian(height, PEAK_SIGMA, PEAK_REACH).to(errors.device).T
+        across = gaussian(width, PEAK_SIGMA, PEAK_REACH).to(errors.device)
+        return (down @ ratio @ across).amax((1, 2)).double()
 
     def mahalanobis(self, latent: Tensor) -> Tensor:
         """Distance of N×D latents from the training latents, N, float64.
@@ -213,7 +229,8 @@ def fit_scorer(latents: Tensor, normal_errors: Tensor, normal_latents: Tensor) -
     count, size = sample.shape
     kept = max(1, min(COMPONENTS, size, count - 1))
     solver = "randomized" if min(count, size) > 4 * kept else "full"
-    pca = PCA(kept, svd_solver=solver, random_state=0).fit(sample)
+    with np.errstate(invalid="ignore"):  # PCA also computes shares of a variance that may be 0
+        pca = PCA(kept, svd_solver=solver, random_state=0).fit(sample)
     inside = pca.transform(sample)
     covariance, _ = ledoit_wolf(inside, assume_centered=True)
     # An element that never moves would have an infinite precision.

@@ -37,13 +37,13 @@ def _window(size: int) -> Tensor:
 def _rings(size: int) -> Tensor:
     """size²×R matrix that averages a power spectrum over rings of one frequency bin's width.
 
-    Rings run from ``LOWEST`` × Nyquist up to Nyquist (the corners beyond are left out: only some
-    directions reach there).
+    Rings run from ``LOWEST`` × Nyquist out to the corner of the spectrum, √2 × Nyquist: that is
+    where a checkerboard of single pixels has its only frequency.
     """
     frequency = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64)
     radius = torch.hypot(frequency[:, None], frequency[None, :]).round().flatten()
-    first = math.ceil(LOWEST * size / 2)
-    rings = (radius[:, None] == torch.arange(first, size // 2 + 1)[None, :]).double()
+    first, last = math.ceil(LOWEST * size / 2), int(radius.max())
+    rings = (radius[:, None] == torch.arange(first, last + 1)[None, :]).double()
     return rings / rings.sum(0)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clarity.params import Gate
-from clarity.statistics import GateDecision, gate_decision
+from clarity.statistics import GateDecision, gate_decision, spent_confidence
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ def rule(
     champion: Candidate,
     labels: NDArray[np.int8],
     groups: NDArray[np.str_],
+    kinds: NDArray[np.str_],
     gate: Gate,
+    *,
+    question: int = 1,
 ) -> Ruling:
     """Promote if better by more than the margin, with confidence, and no guard is broken.
 
@@ -59,16 +62,20 @@ def rule(
         challenger, champion: measured on the same N images.
         labels: N, 0 normal, 1 anomalous.
         groups: N, the person (or folder) of each image.
+        kinds: N, the kind of each anomaly; their mix is taken as given.
         gate: metric, margin, confidence and guards of ``params.yaml``.
+        question: which question this is to the same people, from 1 on; counts with ``gate.spend``.
     """
+    confidence = spent_confidence(gate.confidence, question) if gate.spend else gate.confidence
     decision = gate_decision(
         challenger.values,
         champion.values,
         labels,
         groups,
         gate.margin,
-        gate.confidence,
+        confidence,
         metric=gate.metric,
+        kinds=kinds,
     )
     broken = broken_guards(challenger, champion, gate)
     promote = decision.promote and not broken
@@ -116,7 +123,7 @@ def _numbers(
     return {
         "metric": gate.metric,
         "margin": gate.margin,
-        "confidence": gate.confidence,
+        "confidence": _round(decision.confidence),
         "improvement": _round(interval.estimate),
         "lower_bound": _round(decision.lower_bound),
         "people": interval.groups,

@@ -21,6 +21,8 @@ from clarity.files import write_text
 from clarity.layout import HISTORY
 
 Event = Literal["register", "promote", "challenge", "rollback", "adopt"]
+#: Events that move an alias.
+MOVES = ("promote", "challenge", "rollback", "adopt")
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
@@ -151,6 +153,28 @@ class History:
                 gone.discard(one.after)
         return gone
 
+    def asked(self, gate_split: str, pair: dict[int, str]) -> bool:
+        """Whether these people have been asked about this pair last, and nothing moved since."""
+        last = next((one for one in reversed(self.entries) if one.event in MOVES), None)
+        return (
+            last is not None
+            and last.event == "challenge"
+            and _about(last, gate_split)
+            and set(last.identities.values()) == set(pair.values())
+        )
+
+    def question(self, gate_split: str, pair: dict[int, str]) -> int:
+        """Which question to the people of a gate split one about this pair is, from 1 on.
+
+        Asking about the same pair again is the same question: the same data, the same answer.
+        """
+        pairs = [
+            frozenset(one.identities.values()) for one in self.entries if _about(one, gate_split)
+        ]
+        before = list(dict.fromkeys(pairs))
+        this = frozenset(pair.values())
+        return before.index(this) + 1 if this in before else len(before) + 1
+
     def alias(self, name: str) -> int | None:
         """Where the history says an alias stands."""
         for one in reversed(self.entries):
@@ -163,6 +187,11 @@ class History:
         """Every alias and the version it stands at."""
         names = {one.alias for one in self.entries if one.alias}
         return {name: at for name in sorted(names) if (at := self.alias(name)) is not None}
+
+
+def _about(one: Entry, gate_split: str) -> bool:
+    split = one.numbers.get("gate_split")
+    return bool(split) and gate_split.startswith(str(split))
 
 
 def _read(path: Path) -> list[Entry]:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clarity.errors import ClarityError
+from clarity.files import sha256_bytes
 from clarity.layout import INDEX, anomalies, normals
 from clarity.params import Gate
 from clarity.registry.gate import Candidate
@@ -28,6 +29,9 @@ class GateSplit:
     images: NDArray[np.uint8]
     labels: NDArray[np.int8]
     groups: NDArray[np.str_]
+    kinds: NDArray[np.str_]
+    #: SHA-256 over the images' own: whether two questions were put to the same people.
+    digest: str
 
     @classmethod
     def load(cls) -> GateSplit:
@@ -44,6 +48,8 @@ class GateSplit:
             np.concatenate(parts),
             rows["label"].to_numpy(np.int8),
             rows["group"].to_numpy(str),
+            rows["kind"].to_numpy(str),
+            sha256_bytes("".join(rows["sha256"]).encode()),
         )
 
 

@@ -10,7 +10,7 @@ from clarity.files import read_json
 from clarity.layout import Training
 from clarity.params import Gate, Params, load_params
 from clarity.registry.gate import Ruling, figures, rule
-from clarity.registry.history import CHALLENGER, CHAMPION, Entry, History, entry
+from clarity.registry.history import CHALLENGER, CHAMPION, History, entry
 from clarity.registry.measure import GateSplit, Measured, compare, measure
 from clarity.registry.moves import Move, carry_out, settle
 from clarity.registry.versions import Registry, Version, registry_lock, workspace
@@ -18,6 +18,8 @@ from clarity.score.detector import Files
 from clarity.store import open_store
 
 Say = Callable[[str], None]
+#: Digits of a digest that tell gate splits apart in the history.
+PREFIX = 16
 
 
 def run(version: str | None = None, *, say: Say = print) -> None:
@@ -145,15 +147,35 @@ def _contest(
         _crown(registry, history, standing, challenger, why, numbers, say)
         return
     mine, theirs = compare(measure(registry, challenger, split, gate), opponent, split)
-    ruling = rule(mine.candidate, theirs.candidate, split.labels, split.groups, gate)
+    pair = _identities(versions, challenger.number, opponent.version.number)
+    ruling = rule(
+        mine.candidate,
+        theirs.candidate,
+        split.labels,
+        split.groups,
+        split.kinds,
+        gate,
+        question=history.question(split.digest, pair),
+    )
+    ruling.numbers["gate_split"] = split.digest[:PREFIX]
     why = _reason(ruling, challenger, opponent.version, split, passed_over)
     if ruling.promote:
         _crown(registry, history, standing, challenger, why, ruling.numbers, say)
         return
     moves = [Move(CHALLENGER, challenger.number)]
     lines = []
-    if history.alias(CHALLENGER) != challenger.number:
-        lines.append(_challenge(history, challenger, why, ruling))
+    if not history.asked(split.digest, pair):
+        lines.append(
+            entry(
+                "challenge",
+                why,
+                alias=CHALLENGER,
+                before=history.alias(CHALLENGER),
+                after=challenger.number,
+                numbers=ruling.numbers,
+                identities=pair,
+            )
+        )
     if passed_over:
         back = f"{passed_over}; {opponent.version.label} is the latest champion that loads"
         moves.append(Move(CHAMPION, opponent.version.number))
@@ -205,18 +227,6 @@ def _reason(
             "scored on the present gate split, some of whose people the champion may have seen"
         )
     return "; ".join(parts)
-
-
-def _challenge(history: History, challenger: Version, why: str, ruling: Ruling) -> Entry:
-    return entry(
-        "challenge",
-        why,
-        alias=CHALLENGER,
-        before=history.alias(CHALLENGER),
-        after=challenger.number,
-        numbers=ruling.numbers,
-        identities={challenger.number: challenger.identity},
-    )
 
 
 def _identities(versions: dict[int, Version], *numbers: int | None) -> dict[int, str]:

@@ -122,14 +122,15 @@ class Detector:
         measured: list[dict[str, NDArray[np.float64]]] = []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
+            made: Tensor | None
             if metrics:
                 seen = self.inspect(batch)
                 score, made = seen.scores[self.score_name], seen.reconstruction
                 measured.append({k: v.double().cpu().numpy() for k, v in seen.metrics.items()})
             else:
-                score, made = self.one(batch)
+                score, made = self.one(batch, reconstruct=reconstruct)
             scores.append(score.double().cpu().numpy())
-            if reconstruct:
+            if reconstruct and made is not None:
                 pictures.append(as_images(made))
         empty = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, CHANNELS), np.uint8)
         return Verdict(
@@ -139,21 +140,17 @@ class Detector:
             {k: np.concatenate([m[k] for m in measured]) for k in measured[0]} if measured else {},
         )
 
-    def one(self, batch: Images) -> tuple[Tensor, Tensor]:
-        """The detector's own score (N) and the reconstructions (N×3×64×64 on [0, 1]) of a batch."""
+    def one(self, batch: Images, *, reconstruct: bool = False) -> tuple[Tensor, Tensor | None]:
+        """The detector's own score (N) and, on request, the reconstructions (N×3×64×64, [0, 1])."""
         import torch
 
-        from clarity.evaluate.forward import through
         from clarity.score.one import one_score
 
         with torch.inference_mode():
             tensor = torch.from_numpy(np.array(batch)).to(self.device)
-            passed = through(self.model, tensor)
-            score = one_score(self.scorer, passed, self.score_name)
-            if score is not None:
-                return score, passed.reconstruction
-            seen = self.scorer.inspect(self.model, tensor)
-            return seen.scores[self.score_name], seen.reconstruction
+            return one_score(
+                self.model, self.scorer, tensor, self.score_name, reconstruct=reconstruct
+            )
 
     def inspect(self, batch: Images) -> Inspection:
         """Every score and metric of one batch, N×64×64×3 uint8, from one forward pass."""

@@ -144,7 +144,9 @@ def people_needed(
     def surplus(people: float) -> float:
         df = max(thinning * (people - 1), 1e-3)
         shift = distance * math.sqrt(people) / per_person
-        return 1 - float(special.nctdtr(df, shift, special.stdtrit(df, confidence))) - power
+        missed = float(special.nctdtr(df, shift, special.stdtrit(df, confidence)))
+        # Far out the function gives NaN for what is zero.
+        return (1 - missed if math.isfinite(missed) else 1) - power
 
     if surplus(2) >= 0:
         return 2

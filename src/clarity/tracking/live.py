@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 PATIENCE = 1.5
 #: Epochs are written together, at most this often, in seconds.
 INTERVAL = 1.0
-#: How long the end of a training waits for what is not yet written, in seconds.
-GRACE = 20.0
+#: How long the end of a training waits for what is not yet written, in seconds. A server that is
+#: away is given up after two time-outs, long before; this is for a machine that is very busy.
+GRACE = 120.0
 #: Seconds between two samples of the system's metrics.
 SAMPLING = 5
 

@@ -112,9 +112,10 @@ def fit(
                 state.step += 1
                 taken = time.monotonic() - started
                 busy, seen, state.seconds = busy + taken, seen + len(rows), state.seconds + taken
-                if caught or (batch < batches - 1 and checkpoint.due):
+                # The last batch's step counts with its epoch's row, which is not written yet.
+                if batch < batches - 1 and (caught or checkpoint.due):
                     checkpoint.save(state, network, optimizer, best)
-                if caught:
+                if batch < batches - 1 and caught:
                     raise SystemExit(128 + caught[0])
             row = {"epoch": epoch, "step": state.step, "learning_rate": rate}
             state.rows.append(row | measure(network, setting))
@@ -125,6 +126,8 @@ def fit(
             on_epoch(state, False)
             if caught or checkpoint.due:
                 checkpoint.save(state, network, optimizer, best)
+            if caught:
+                raise SystemExit(128 + caught[0])
     return state, best
 
 

@@ -71,7 +71,11 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
         if isinstance(network, PrincipalComponents):
             state, best = _fit_pca(network, setting, reporter)
         else:
-            state, best = fit(network, setting, checkpoint, reporter)
+            try:
+                state, best = fit(network, setting, checkpoint, reporter)
+            except ClarityError:
+                checkpoint.delete()  # it would only diverge again
+                raise
         network.load_state_dict(best)
         reporter.picture(state.best_epoch)
 

@@ -1,0 +1,244 @@
+"""The stage by its real command on a tiny project: all families, every output, equal bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+from sklearn.metrics import roc_auc_score
+
+ROOT = Path(__file__).parent.parent
+MODELS = {
+    "fcn-tiny": {"family": "fcn", "widths": [16], "latent": 3},
+    "conv-tiny": {"family": "conv", "widths": [4, 8]},
+    "ae-tiny": {"family": "ae", "widths": [4, 8], "latent": 6},
+    "vae-tiny": {"family": "vae", "widths": [4, 8], "latent": 6},
+    "pca-4": {"family": "pca", "latent": 4},
+}
+COUNTS = {"train": 18, "val": 8, "gate": 8, "test": 12}
+KINDS = ("cutpaste", "inverted")
+DECLARED = ("details.json", "metrics.json", "per_image.parquet", "scorer.safetensors", "figures")
+TRAIN = "import sys; from clarity.train.stage import run; [run(m, 0) for m in sys.argv[1:]]"
+EVALUATE = TRAIN.replace("clarity.train", "clarity.evaluate")
+
+
+def run(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=project, env=environment, capture_output=True, text=True
+    )
+    assert not check or result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+def packed(folder: Path) -> None:
+    """Smooth pictures of people with two views each; cut-outs with masks, and inverted ones."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    line = np.linspace(0, np.pi, 64)
+    rows = []
+    for split, count in COUNTS.items():
+        people = rng.random((count // 2, 3, 4)).repeat(2, axis=0)
+        waves = [np.outer(np.sin(line * k), np.cos(line * (4 - k))) for k in range(4)]
+        faces = np.einsum("nck,khw->nhwc", people, np.stack(waves)) / 4 + 0.5
+        faces += rng.normal(0, 0.02, faces.shape)
+        normals = (faces.clip(0, 1) * 255).astype(np.uint8)
+        np.save(folder / f"{split}.npy", normals)
+        for row in range(count):
+            rows.append((split, 0, row, f"{split}{row}", f"{split}-p{row // 2}", "normal", 0))
+        if split == "train":
+            continue
+        masks = np.zeros((2 * count, 64, 64), np.uint8)
+        masks[:count, 20:40, 10:30] = 1
+        cut = np.where(masks[:count, ..., None] == 1, 255 - normals, normals)
+        np.save(folder / f"{split}_anomalies.npy", np.concatenate([cut, normals[:, ::-1]]))
+        np.save(folder / f"{split}_masks.npy", masks)
+        for row in range(2 * count):
+            kind, of = KINDS[row // count], row % count
+            name = f"{split}{of}#{kind}"
+            rows.append((split, 1, row, name, f"{split}-p{of // 2}", kind, int(row < count)))
+    names = ["split", "label", "row", "id", "group", "kind", "has_mask"]
+    pd.DataFrame(rows, columns=names).assign(sha256="0").to_csv(folder / "index.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose five tiny models are trained and evaluated."""
+    path = tmp_path_factory.mktemp("evaluate")
+    yaml = YAML()
+    params = yaml.load((ROOT / "params.yaml").read_text())
+    params["models"] = MODELS
+    params["device"], params["threads"], params["seeds"] = "cpu", 1, [0]
+    params["train"].update(epochs=1, grids=1, batch_size=8)
+    params["evaluate"].update(batch_size=5, faces=3, pairs=3, steps=4, samples=8, components=2)
+    with (path / "params.yaml").open("w") as file:
+        yaml.dump(params, file)
+    shutil.copy(ROOT / "dvc.yaml", path)
+    (path / "src").symlink_to(ROOT / "src")
+    packed(path / "data" / "processed")
+    run(path, "-c", TRAIN, *MODELS)
+    run(path, "-c", EVALUATE, *MODELS)
+    return path
+
+
+def details(project: Path, model: str) -> dict:
+    return json.loads((project / f"evaluations/{model}-0/details.json").read_text())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_table_keeps_the_index_and_the_contract(project: Path, model: str) -> None:
+    table = pd.read_parquet(project / f"evaluations/{model}-0/per_image.parquet")
+    index = pd.read_csv(project / "data/processed/index.csv")
+    for name in ("split", "label", "row", "id", "group", "kind"):
+        assert table[name].tolist() == index[name].tolist()
+    for name in ("mse", "mae", "psnr", "ssim", "lsd", "pixel_auroc", "recon_nats", "kl_nats"):
+        assert table[name].dtype == np.float64
+    scores = [name for name in table if name.startswith("score_")]
+    assert np.isfinite(table[["mse", "mae", "psnr", "ssim", "lsd", *scores]]).all(axis=None)
+    assert (table["score_mse"] == table["mse"]).all()
+    masked = index["has_mask"] == 1
+    assert table.loc[masked, "pixel_auroc"].between(0, 1).all()
+    assert table.loc[~masked, "pixel_auroc"].isna().all()
+    variational = model == "vae-tiny"
+    assert table["kl_nats"].notna().all() == variational
+    assert ("score_elbo" in scores) == variational
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_figures_follow_from_the_table(project: Path, model: str) -> None:
+    found = details(project, model)
+    table = pd.read_parquet(project / f"evaluations/{model}-0/per_image.parquet")
+    test = table[table["split"] == "test"]
+    normals = test[test["label"] == 0]
+    assert found["reconstruction"]["test"]["lsd"] == pytest.approx(normals["lsd"].mean())
+    best = found["best_score"]
+    one = test[(test["label"] == 0) | (test["kind"] == "cutpaste")]
+    area = roc_auc_score(one["label"], one[f"score_{best}"])
+    assert found["anomaly"][best]["test"]["cutpaste"]["auroc"] == pytest.approx(area)
+    on_val = {name: score["val"]["all"]["auroc"] for name, score in found["anomaly"].items()}
+    assert on_val[best] == max(on_val.values())
+    entry = found["threshold"][best]
+    flagged = test[f"score_{best}"] > entry["value"]
+    assert entry["test_false_alarms"] == pytest.approx(flagged[test["label"] == 0].mean())
+    assert entry["test_misses"] == pytest.approx(1 - flagged[test["label"] == 1].mean())
+    on_val_normals = table[(table["split"] == "val") & (table["label"] == 0)][f"score_{best}"]
+    assert (on_val_normals > entry["value"]).mean() <= 0.05
+    metrics = json.loads((project / f"evaluations/{model}-0/metrics.json").read_text())
+    assert set(metrics) == {
+        "parameters", "flops", "latent", "train_mse", "test_mse", "test_psnr", "test_ssim",
+        "test_lsd", "train_lsd", "auroc", "ap",
+    }  # fmt: skip
+    assert metrics["auroc"] == found["anomaly"][best]["test"]["all"]["auroc"]
+
+
+def test_every_family_has_its_pictures(project: Path) -> None:
+    common = {"grid", "strip", "extremes", "traversal", "interpolation", "latent_map"}
+    for model in MODELS:
+        folder = project / f"evaluations/{model}-0/figures"
+        sampled = set() if model == "conv-tiny" else {"samples"}
+        assert {path.stem for path in folder.iterdir()} == common | sampled
+        with Image.open(folder / "strip.png") as strip:
+            assert strip.size == (3 * 64, 3 * 64)
+            index = np.load(project / "data/processed/test.npy")
+            assert np.array_equal(np.asarray(strip)[:64, 64:128], index[2])
+    assert "no density" in details(project, "conv-tiny")["samples"]["skipped"]
+
+
+def test_latent_space_and_samples_are_described(project: Path) -> None:
+    for model, method in (("fcn-tiny", "mixture"), ("pca-4", "mixture"), ("vae-tiny", "prior")):
+        found = details(project, model)
+        space = found["latent_space"]
+        for split in ("train", "test"):
+            assert len(space["path_length"][split]) == len(space["path_pairs"][split]) == 3
+            assert min(space["path_length"][split]) >= 1 - 1e-6
+            assert all(a != b for a, b in space["path_pairs"][split])
+        assert 1 <= space["participation_ratio"] <= space["participation_bound"]
+        assert found["samples"]["method"] == method
+        assert len(found["samples"]["sharpness"]) == 8
+        assert found["samples"]["frechet"] >= 0
+    assert ("collapsed" in details(project, "vae-tiny")["latent_space"]) is True
+    paths = [details(project, model)["latent_space"]["path_pairs"] for model in MODELS]
+    assert all(pairs == paths[0] for pairs in paths)
+
+
+def test_the_command_again_gives_the_same_bytes(project: Path) -> None:
+    """In a process of its own, by the command line, with the timings of the first run kept."""
+    folder = project / "evaluations/vae-tiny-0"
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert {path.relative_to(folder).parts[0] for path in files} == set(DECLARED)
+    before = {path: path.read_bytes() for path in files}
+    shutil.rmtree(folder)
+    timings = project / "mlruns/timings/vae-tiny-0.json"
+    kept = json.loads(timings.read_text())
+    result = run(project, "-m", "clarity", "evaluate", "vae-tiny", "0")
+    assert "vae-tiny-0: test MSE" in result.stdout
+    assert {path for path in folder.rglob("*") if path.is_file()} == set(files)
+    assert [path.name for path in files if path.read_bytes() != before[path]] == []
+    for content in before.values():
+        assert str(project).encode() not in content
+    measured = json.loads(timings.read_text())
+    assert {"evaluate_seconds", "latency_ms_median", "latency_ms_p95"} <= set(measured)
+    assert measured["train_seconds"] == kept["train_seconds"]
+
+
+def test_the_scorer_gives_the_table_s_scores(project: Path) -> None:
+    import torch
+
+    from clarity.evaluate.scorer import load_scorer
+    from clarity.models.build import load
+
+    scorer = load_scorer(project / "evaluations/vae-tiny-0/scorer.safetensors")
+    found = details(project, "vae-tiny")
+    assert scorer.best == found["best_score"]
+    assert scorer.thresholds == {n: entry["value"] for n, entry in found["threshold"].items()}
+    images = np.load(project / "data/processed/gate.npy")
+    scores = scorer.scores(load(project / "models/vae-tiny-0"), torch.from_numpy(images))
+    table = pd.read_parquet(project / "evaluations/vae-tiny-0/per_image.parquet")
+    rows = table[(table["split"] == "gate") & (table["label"] == 0)]
+    for name, values in scores.items():
+        assert values.numpy() == pytest.approx(rows[f"score_{name}"].to_numpy(), rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda data: (data / "gate.npy").write_bytes(b"x"), "gate.npy"),
+        (lambda data: (data / "val_masks.npy").unlink(), "val_masks.npy: no such file"),
+        (lambda data: np.save(data / "test.npy", np.zeros((3, 64, 64, 3), np.uint8)), "3 images"),
+        (lambda data: (data / "index.csv").write_text("split,label\n"), "column row is missing"),
+    ],
+)
+def test_broken_data_is_refused_in_one_line(
+    project: Path, tmp_path: Path, harm, words, monkeypatch
+) -> None:
+    from clarity.errors import ClarityError
+    from clarity.evaluate.stage import run as evaluate
+
+    for name in ("params.yaml", "data", "models"):
+        source = project / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    harm(tmp_path / "data/processed")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ClarityError, match=words) as caught:
+        evaluate("fcn-tiny", 0)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "evaluations").exists()
+
+
+def test_a_model_that_is_not_trained_is_one_line_and_exit_code_2(project: Path) -> None:
+    shutil.copytree(project / "models/pca-4-0", project / "models/kept")
+    shutil.rmtree(project / "models/pca-4-0")
+    result = run(project, "-m", "clarity", "evaluate", "pca-4", "0", check=False)
+    shutil.move(project / "models/kept", project / "models/pca-4-0")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "train the model first" in result.stderr

@@ -1,0 +1,180 @@
+"""The parts of training: schedule, augmentation, PCA's fit, the listener's guard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from clarity.errors import ClarityError
+from clarity.models.base import to_input
+from clarity.models.build import build
+from clarity.params import Model
+from clarity.train import components
+from clarity.train.augment import augment, relight
+from clarity.train.data import Images, open_images
+from clarity.train.listener import BestEffort, NullListener
+from clarity.train.loop import generator, parameter_groups
+from clarity.train.schedule import grid_epochs, learning_rate
+
+CPU = torch.device("cpu")
+
+
+def pictures(count: int) -> np.ndarray:
+    """Smooth random pictures that have a few strong directions of variance."""
+    random = np.random.default_rng(0)
+    waves = np.sin(np.arange(64) / random.uniform(3, 20, (6, 1)))
+    basis = np.einsum("kh,kw->khw", waves, waves[::-1])
+    weights = random.normal(size=(count, 6)) * [60, 40, 25, 12, 6, 3]
+    grey = 128 + np.einsum("nk,khw->nhw", weights, basis)
+    return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=3)
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing() -> None:
+    rates = [learning_rate(step, 100, 0.5, 0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(0.05)
+    assert max(rates) == rates[9] == rates[10] == 0.5
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.001
+    assert learning_rate(0, 1, 0.5, 0.0) == 0.5
+    assert learning_rate(0, 1, 0.5, 1.0) == 0.5
+
+
+@pytest.mark.parametrize(("epochs", "grids"), [(60, 8), (1, 8), (3, 3), (60, 1), (60, 2), (500, 9)])
+def test_pictures_are_kept_from_the_untrained_network_to_the_last_epoch(
+    epochs: int, grids: int
+) -> None:
+    kept = grid_epochs(epochs, grids)
+    assert kept[0] == 0
+    assert kept == sorted(set(kept))
+    assert len(kept) <= grids
+    assert grids < 3 or kept[-1] == epochs
+
+
+def test_augmentation_moves_pixels_and_makes_none_up() -> None:
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (50, 8, 9, 3), np.uint8))
+    seen = set()
+    for image, changed in zip(
+        images, augment(images, generator(0), flip=True, shift=2), strict=True
+    ):
+        for flip in (False, True):
+            source = image.flip(1) if flip else image
+            padded = torch.nn.functional.pad(
+                source.permute(2, 0, 1)[None].float(), (2, 2, 2, 2), mode="replicate"
+            )[0].permute(1, 2, 0)
+            for down in range(5):
+                for right in range(5):
+                    if torch.equal(padded[down : down + 8, right : right + 9], changed.float()):
+                        seen.add((flip, down, right))
+                        break
+    assert len({flip for flip, _, _ in seen}) == 2
+    assert len({down for _, down, _ in seen}) == len({right for _, _, right in seen}) == 5
+    same = augment(images, generator(0), flip=False, shift=0)
+    assert torch.equal(same, images)
+    first, again, other = (augment(images, generator(k), flip=True, shift=2) for k in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_relighting_changes_contrast_and_brightness_of_a_whole_image() -> None:
+    dark, light = torch.full((500, 3, 2, 2), -0.5), torch.full((500, 3, 2, 2), 0.5)
+    lit = relight(torch.cat([dark, light], dim=3), generator(0), 0.2)
+    low, high = lit[:, 0, 0, 0], lit[:, 0, 0, -1]
+    contrast, brightness = high - low, (high + low) / 2
+    assert 0.8 <= contrast.min() < 0.82
+    assert 1.18 < contrast.max() <= 1.2
+    assert -0.2 <= brightness.min() < -0.19
+    assert 0.19 < brightness.max() <= 0.2
+    assert relight(torch.ones(50, 3, 2, 2), generator(0), 0.2).max() <= 1
+    assert relight(dark, generator(0), 0.0) is dark
+
+
+def test_biases_and_sigma_do_not_decay_and_wide_layers_go_slower() -> None:
+    network = build(Model(family="vae", widths=(4, 256), latent=6), "tiny")
+    groups = parameter_groups(network, 0.1)
+    for group in groups:
+        for parameter in group["params"]:
+            assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
+            wide = parameter.ndim == 2 and parameter.shape[1] > 1024
+            assert (group["scale"] < 1) == wide
+    members = [parameter for group in groups for parameter in group["params"]]
+    assert len(members) == len(list(network.parameters()))
+
+
+@pytest.mark.parametrize("count", [40, 1100])
+def test_pca_reconstructs_as_well_as_an_independent_fit(count: int) -> None:
+    stored = pictures(count)
+    network = build(Model(family="pca", latent=3), "pca-3")
+    mean, axes = components.fit_components(Images(stored, CPU), 3, "pca-3")
+    network.load_state_dict({"mean": mean, "components": axes})
+    flat = to_input(stored).flatten(1).double().numpy()
+    other = PCA(3, svd_solver="full").fit(flat)
+    expected = other.inverse_transform(other.transform(flat))
+    found = network(to_input(stored)).flatten(1).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_pca_beyond_memory_is_close_to_the_exact_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = Images(pictures(300), CPU)
+    _, exact = components.fit_components(images, 3, "pca-3")
+    monkeypatch.setattr(components, "EXACT", 100)
+    monkeypatch.setattr(components, "BATCH", 130)
+    _, incremental = components.fit_components(images, 3, "pca-3")
+    cosines = torch.linalg.svdvals(exact @ incremental.T)
+    assert cosines.min() > 0.99
+
+
+def test_more_components_than_images_are_refused() -> None:
+    with pytest.raises(ClarityError, match=r"models\.pca-9\.latent: 9 components of 4"):
+        components.fit_components(Images(pictures(4), CPU), 9, "pca-9")
+
+
+def test_the_moments_are_those_of_all_images() -> None:
+    stored = pictures(300)
+    mean, variance = Images(stored, CPU).moments()
+    flat = stored.astype(np.float64) / 127.5 - 1
+    np.testing.assert_allclose(mean.numpy(), flat.mean(0).transpose(2, 0, 1), atol=1e-6)
+    assert variance == pytest.approx(flat.var(axis=0).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (None, "no such file"),
+        (np.zeros((3, 64, 64, 3), np.float32), "float32"),
+        (np.zeros((3, 32, 32, 3), np.uint8), r"\(3, 32, 32, 3\)"),
+        (np.zeros((0, 64, 64, 3), np.uint8), "no images"),
+        (np.zeros((), np.uint8), "not uint8 N"),
+        (b"\x93NUMPY\x01\x00trunc", "broken"),
+        (b"", "broken"),
+    ],
+)
+def test_arrays_that_are_no_images_are_one_line(array: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "train.npy"
+    if isinstance(array, bytes):
+        path.write_bytes(array)
+    elif array is not None:
+        np.save(path, array)
+    with pytest.raises(ClarityError, match=message) as raised:
+        open_images(path, CPU)
+    assert "\n" not in str(raised.value)
+    assert "train.npy" in str(raised.value)
+
+
+def test_a_listener_that_raises_is_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken(NullListener):
+        def epoch(self, row: Any, images_per_second: float) -> None:
+            raise ConnectionError("the server went away\nand more")
+
+    guarded = BestEffort(Broken())
+    guarded.started({})
+    for _ in range(3):
+        guarded.epoch({}, 1.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "ConnectionError: the server went away" in lines[0]
