@@ -60,7 +60,7 @@ def write_params(root: Path, models: dict, seeds: tuple[int, ...], **compare: ob
         | ({} if family == "conv" else {"latent": latent})
         for name, (family, widths, latent, *_) in models.items()
     }
-    content["compare"].update(compare)
+    content["compare"].update({"dpi": 60} | compare)
     (root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 

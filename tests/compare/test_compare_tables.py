@@ -102,6 +102,16 @@ def test_one_seed_confirms_nothing_but_says_which_is_clearer(one_seed: Path) -> 
         assert "nothing is confirmed" in c["sentence"]
 
 
+def test_one_seed_of_a_vae_gives_no_interval_for_its_samples(three_seeds: Path) -> None:
+    write_params(three_seeds, WITH_VAE, (0,))
+    blurrier = next(c for c in judged()["claims"] if c["claim"] == "blurrier")
+    assert blurrier["headlines"]["samples"].startswith("In this training: blurrier, without an")
+    for c in blurrier["comparisons"]:
+        assert c["verdict"]["interval"]["low"] is None
+        assert "without an interval" in c["sentence"]
+        assert c["verdict"]["outcome"] == "undecided"
+
+
 def test_without_a_vae_its_claims_are_not_tested(one_seed: Path) -> None:
     untested = {c["claim"]: c["not_tested"] for c in judged()["claims"]}
     assert untested == {

@@ -239,7 +239,6 @@ def test_backfill_gives_the_same_numbers_aliases_and_verdicts(
     lost = ["mlruns", "pca-4-0"]
     again = shutil.copytree(here, tmp_path / "again", ignore=shutil.ignore_patterns(*lost))
     monkeypatch.chdir(again)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # MLflow sets it for its process
     world.write_params(["pca-8", "pca-2"])
     world.write_reports(["pca-8", "pca-2"])
     from clarity.registry.backfill import run as backfill

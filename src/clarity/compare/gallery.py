@@ -9,11 +9,11 @@ from clarity.compare.style import palette
 from clarity.compare.table import Row
 
 #: Wider pictures are made this wide (pixels), so that the page stays a few megabytes.
-_WIDEST = 1100
+_WIDEST = 960
 
 #: At most so many models of a kind of picture; in the latent space the VAE and the plain
 #: autoencoder beside it come first.
-_MOST = {"extremes": 2, "traversal": 4, "interpolation": 3, "latent_map": 5, "samples": 5}
+_MOST = {"extremes": 2, "traversal": 3, "interpolation": 2, "latent_map": 4, "samples": 4}
 _LATENT_FIRST = ("vae", "ae", "fcn", "pca", "conv")
 
 Item = tuple[bytes, str, str]

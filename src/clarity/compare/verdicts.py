@@ -37,7 +37,7 @@ def span(interval: Interval, *, in_percent: bool = True, digits: int = 3) -> str
     """``95 %: 1.2 to 3.4 %``; says so where the data give no limits."""
     level = f"{100 * interval.confidence:g} %"
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
-        return f"{level}: unbounded"
+        return f"{level}: none from one training"
     if in_percent:
         low = signed(100 * interval.low, 1)
         return f"{level}: {low} to {percent(interval.high)}"
@@ -73,11 +73,13 @@ def outcome(claim: Claim, comparison: Comparison) -> str:
     c, (yes, no) = comparison, WORDS[claim.key]
     margin = percent(claim.margin, 0 if claim.margin * 100 % 1 == 0 else 1)
     if status(c) == "this training only":
-        text = {
-            "yes": f"In this training {c.subject.name} is {yes}, by more than {margin}",
-            "no": f"In this training {c.subject.name} is {no} by more than {margin}",
-            "open": f"In this training it cannot be told whether it is {yes} by more than {margin}",
+        told = {
+            "yes": f"is {yes}, by more than {margin}",
+            "no": f"is {no} by more than {margin}",
+            "open": f"may or may not be {yes} by more than {margin}",
         }[c.reading]
+        told = told if bounded(c) else f"is {_bare(c, yes, no)}, without an interval"
+        text = f"In this training {c.subject.name} {told}"
         text += "; one seed, so nothing is confirmed"
     else:
         text = {
@@ -116,6 +118,9 @@ def headline(claim: Claim, population: str, results: Results) -> str:
     for c in found:
         who = c.family if claim.key == "clearer" else c.subject.name
         key = names[c.reading if one else c.judged.outcome]
+        if one and not bounded(c):
+            key = _bare(c, yes, no) + ", without an interval,"
+            names[key] = key
         amount = percent(c.reduction.estimate)
         if c.confounded:
             groups.setdefault("confounded", []).append(f"{who} ({amount}, {key})")
@@ -127,15 +132,27 @@ def headline(claim: Claim, population: str, results: Results) -> str:
     aside = f" Confounded, since the latent changes too: {listed(mixed)}." if mixed else ""
     if not one:
         return "".join(f"{part[:1].upper()}{part[1:]}. " for part in parts).strip() + aside
-    subject = "the largest model is" if claim.key == "clearer" else "the VAE is"
-    told = f"In this training {subject} {'; '.join(parts)}." if parts else ""
+    subject = " the largest model is" if claim.key == "clearer" else ":"
+    told = f"In this training{subject} {'; '.join(parts)}." if parts else ""
     return f"{told}{aside} One seed, so nothing is confirmed.".strip()
+
+
+def bounded(comparison: Comparison) -> bool:
+    """Whether the data give limits: one number a training gives none from one training."""
+    return math.isfinite(comparison.reduction.low) and math.isfinite(comparison.reduction.high)
+
+
+def _bare(comparison: Comparison, yes: str, no: str) -> str:
+    """What the estimate alone says, where there is no interval."""
+    return yes if comparison.reduction.estimate > comparison.judged.margin else no
 
 
 def short(claim: Claim, comparison: Comparison) -> str:
     """What follows, in a few words: for a cell."""
     c, (yes, no) = comparison, WORDS[claim.key]
     if status(c) == "this training only":
+        if not bounded(c):
+            return f"{_bare(c, yes, no)} in this training, without an interval"
         words = {"yes": yes, "no": f"{no} by the margin", "open": "too close to call"}
         return f"{words[c.reading]} in this training"
     return c.judged.need.sentence if c.judged.need else "settled"
