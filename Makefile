@@ -83,6 +83,9 @@ format: $(READY) ## Let the linter and formatter mend what they can
 	@ruff check --fix .
 	ruff format .
 
+# Two test processes with torch in both: threads that wait must not spin (docs/training.md, Speed).
+test test-all: export OMP_WAIT_POLICY := PASSIVE
+
 test: $(READY) ## The tests, but those that take minutes
 	@pytest -n 2
 
