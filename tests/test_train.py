@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +28,7 @@ from clarity.models.base import to_input, to_unit
 from clarity.models.build import load
 from clarity.params import load_params
 from clarity.train.fingerprint import fingerprint
+from clarity.train.listener import NullListener
 from clarity.train.stage import run
 
 ROOT = Path(__file__).parent.parent
@@ -249,3 +252,36 @@ def test_a_broken_checkpoint_counts_as_none(change: Change) -> None:
     (CHECKPOINTS / name / "checkpoint.safetensors").write_bytes(b"half a checkpo")
     run("fcn", 0)
     assert sha256_tree(training.directory) == before
+
+
+@pytest.mark.parametrize("batch_size", [20, 6])
+def test_signals_at_any_moment_lose_nothing(batch_size: int, change: Change) -> None:
+    """One batch an epoch, where every step is an epoch's last, and several."""
+    change(epochs=8, patience=8, batch_size=batch_size)
+    run("fcn", 0)
+    training = Training("fcn", 0)
+    expected = sha256_tree(training.directory)
+    shutil.rmtree(training.directory)
+    delays = itertools.cycle([0.0, 0.001, 0.003, 0.006])
+    timers: list[threading.Timer] = []
+
+    class Impatient(NullListener):
+        def epoch(self, row: Mapping[str, float], images_per_second: float) -> None:
+            timers.append(threading.Timer(next(delays), os.kill, (os.getpid(), signal.SIGTERM)))
+            timers[-1].start()
+
+    # The training's own handler goes when it ends; a late signal must not end the tests.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    codes: list[Any] = []
+    try:
+        while not training.weights.exists():
+            try:
+                run("fcn", 0, Impatient())
+            except SystemExit as stop:
+                codes.append(stop.code)
+            for timer in timers:
+                timer.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert set(codes) == {128 + signal.SIGTERM}
+    assert sha256_tree(training.directory) == expected
