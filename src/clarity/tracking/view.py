@@ -39,7 +39,6 @@ COLUMNS = (
     "metrics.`test/ap`",
     "params.`train.learning_rate`",
     "attributes.`Models`",
-    "attributes.`Dataset`",
 )
 SIZE = "cost/log10_parameters"
 #: Sections of the charts page, in order: name, columns, height of a card in pixels.
