@@ -64,7 +64,7 @@ def run(path: Path, output: Path, model: str) -> None:
 
     source = open_source(path)
     registered = load_registered(model)
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     key = sha256_bytes(f"{source.identity()}\0{registered.identity}\0{PIECE}".encode())
     if _complete(output, key):
         console.print(f"{output}: complete already, with {registered.label}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clarity.score.pictures import Images
 
 #: Images in one forward pass; what a caller hands over is cut into batches of this size.
-BATCH = 256
+BATCH = 64
 
 
 @dataclass(frozen=True)
