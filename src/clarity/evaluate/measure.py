@@ -34,11 +34,14 @@ class Measured:
         table: ``per_image.parquet``.
         hf_bias: mean signed spectral difference of each split's normals, dB.
         pixels: pooled pixel AUROC by split and kind.
+        plane: every image's latent in the first two principal components of the training latents,
+            row for row with the table; zeros for a second one that does not exist.
     """
 
     table: pd.DataFrame
     hf_bias: dict[str, float]
     pixels: dict[str, dict[str, PixelRanking]]
+    plane: np.ndarray
 
 
 @contextmanager
@@ -85,6 +88,7 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
     bias: dict[Part, list[float]] = {}
     kinds = index["kind"].to_numpy()
     masked = index["has_mask"].to_numpy() == 1
+    plane = np.zeros((len(index), 2))
     work = list(images.batches(batch_size))
 
     def put(name: str, places: np.ndarray, values: torch.Tensor | np.ndarray) -> None:
@@ -105,6 +109,8 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
             if seen.recon_nats is not None and seen.kl_nats is not None:
                 put("recon_nats", places, seen.recon_nats)
                 put("kl_nats", places, seen.kl_nats)
+            axes = scorer.principal_plane(seen.latent)
+            plane[places, : axes.shape[1]] = axes.cpu().numpy()
             bias.setdefault((split, label), []).append(float(seen.metrics["hf_bias"].sum()))
             with_mask = masked[places]
             if label == 1 and with_mask.any():
@@ -124,7 +130,7 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
         )
     count = {split: len(images.arrays[split, 0]) for split in SPLITS}
     means = {split: sum(bias[split, 0]) / count[split] for split in SPLITS if (split, 0) in bias}
-    return Measured(table, means, pixels)
+    return Measured(table, means, pixels, plane)
 
 
 def reconstruction_figures(measured: Measured) -> dict[str, dict[str, float]]:

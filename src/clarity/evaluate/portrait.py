@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,7 +14,7 @@ from torch import Tensor
 from clarity.evaluate import figures, latent, samples
 from clarity.evaluate.forward import decode, encode, through
 from clarity.evaluate.images import Images, concatenated, face_pairs, shown_faces
-from clarity.evaluate.measure import MOST_LATENTS
+from clarity.evaluate.measure import Measured
 from clarity.evaluate.scorer import Scorer
 from clarity.evaluate.sheet import as_bytes
 from clarity.models.base import Autoencoder
@@ -104,7 +103,7 @@ class Portrait:
             f"{samples.SIDE}×{samples.SIDE}; not FID",
         }
 
-    def pictures(self, table: pd.DataFrame) -> dict[str, bytes]:
+    def pictures(self, measured: Measured) -> dict[str, bytes]:
         """PNG bytes by file name."""
         rows = shown_faces(self.images.normals("test"), self.settings.faces)
         grid, strip = figures.grid(self.model, self.scorer, self.images, rows, self.name)
@@ -112,12 +111,12 @@ class Portrait:
             "grid.png": grid,
             "strip.png": strip,
             "extremes.png": figures.extremes(
-                self.model, self.scorer, self.images, table, self.name
+                self.model, self.scorer, self.images, measured.table, self.name
             ),
             "traversal.png": figures.traversals(
                 self.model, self.latents, self._pairs["test"][0], self.name
             ),
-            "latent_map.png": self._map(),
+            "latent_map.png": self._map(measured),
         }
         first, second, groups, a, b = self._pairs["test"]
         if groups:
@@ -197,28 +196,13 @@ class Portrait:
                 found.append((unit, unit[:0]))
         return found
 
-    def _map(self) -> bytes:
-        """Test images, a sample where there are many, in the first two principal components."""
-        mean, directions, spread = latent.principal_directions(self.latents, 2)
+    def _map(self, measured: Measured) -> bytes:
+        """Test images in the first two principal components of the training latents."""
+        test = measured.table["split"] == "test"
+        anomalous = test & (measured.table["label"] == 1)
+        points = {"normal": measured.plane[test & ~anomalous]}
+        for kind in sorted(set(measured.table.loc[anomalous, "kind"])):
+            points[kind] = measured.plane[anomalous & (measured.table["kind"] == kind)]
         total = float(self.latents.double().var(0).sum()) or 1.0
-        points = {}
-        index = self.images.index
-        test = index[index["split"] == "test"]
-        kinds = ["normal", *sorted(set(test.loc[test["label"] == 1, "kind"]))]
-        for kind in kinds:
-            label = int(kind != "normal")
-            chosen = test[(test["label"] == label) & ((test["kind"] == kind) | (label == 0))]
-            rows = chosen["row"].to_numpy(np.int64)
-            rows = rows[:: max(1, -(-len(rows) // min(figures.POINTS, MOST_LATENTS)))]
-            if not len(rows):
-                continue
-            codes = [
-                encode(self.model, self.images.batch("test", label, rows[start : start + size]))
-                for size in (self.settings.batch_size,)
-                for start in range(0, len(rows), size)
-            ]
-            flat = (concatenated(codes) - mean) @ directions.T
-            padded = torch.nn.functional.pad(flat, (0, 2 - flat.shape[1]))
-            points[kind] = padded.double().numpy()
-        shares = [float(s) ** 2 / total for s in spread] + [0.0]
-        return figures.latent_map(points, shares[:2], self.name)
+        along = self.scorer.principal_plane(self.latents).var(0) / total
+        return figures.latent_map(points, [*along.tolist(), 0.0][:2], self.name)

@@ -166,6 +166,11 @@ class Scorer:
             squared = squared + outside.clamp_min(0) / self.latent_residual
         return squared.clamp_min(0).sqrt()
 
+    def principal_plane(self, latent: Tensor) -> Tensor:
+        """N×D latents in the first two (or one) principal components, N×2, float64."""
+        centred = latent.double() - self.latent_mean.to(latent.device)
+        return centred @ self.latent_basis[:2].to(latent.device).T
+
     def save(self, path: Path) -> None:
         """Write as safetensors, the plain numbers as JSON in its metadata; same bytes each time."""
         numbers = {

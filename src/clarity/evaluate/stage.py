@@ -68,7 +68,7 @@ def run(model: str, seed: int) -> None:
             network, description["family"], scorer, images, latents, settings, training.name
         )
         latent_space, samples = portrait.latent_space(), portrait.samples()
-        pictures = portrait.pictures(measured.table)
+        pictures = portrait.pictures(measured)
     details = {
         "model": model,
         "seed": seed,
