@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections import deque
@@ -59,7 +60,8 @@ def run_stage(
         [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", *options, name],
         name,
         timeout=timeout,
-        env=env,
+        # Where stages share cores, torch's threads that wait must not spin (docs/training.md).
+        env={"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"), **(env or {})},
         cwd=cwd,
     )
     tail: deque[str] = deque(maxlen=200)

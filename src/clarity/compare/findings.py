@@ -101,6 +101,7 @@ def _auroc(
         test["label"].to_numpy(),
         test["group"].to_numpy(),
         compare.confidence,
+        kinds=test["kind"].to_numpy(),
         deterministic=(subject.deterministic, reference.deterministic),
     )
     areas = tuple(_area(results, model) for model in (subject, reference))

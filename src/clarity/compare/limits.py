@@ -6,6 +6,9 @@ from clarity.compare.claims import Claim, confounded_by_latent
 from clarity.compare.results import POPULATIONS, Results
 from clarity.params import Compare
 
+#: Groups that a kind of anomaly should come from for its share of an interval to be estimated well.
+FEW_SOURCES = 5
+
 
 def counts(results: Results) -> dict[str, tuple[int, int]]:
     """Normal images and people (or groups) in train and in test."""
@@ -14,6 +17,13 @@ def counts(results: Results) -> dict[str, tuple[int, int]]:
         groups = results.groups(split)
         out[split] = (len(groups), len(set(groups)))
     return out
+
+
+def few_sources(results: Results) -> dict[str, int]:
+    """Kinds of anomaly in the test split that come from two to four groups, with the number."""
+    anomalous = results.test[results.test["label"] == 1]
+    numbers = anomalous.groupby("kind")["group"].nunique()
+    return {str(kind): int(n) for kind, n in numbers.items() if 1 < n < FEW_SOURCES}
 
 
 def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[str]:
@@ -33,6 +43,13 @@ def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[s
         out.append(
             f"Few people: the test split holds {people} ({images} images), so intervals are wide, "
             "and they speak of people like these."
+        )
+    few = few_sources(results)
+    if few:
+        made = " and ".join(f"{kind} ({number})" for kind, number in few.items())
+        out.append(
+            f"Anomalies of these kinds come from few sources: {made}. They alone can make the "
+            "intervals of an AUROC over all kinds wide."
         )
     out.append(
         "LSD looks at the power of fine detail, not at whether the detail is right; MSE, PSNR and "

@@ -74,6 +74,7 @@ def auroc(
         test["label"].to_numpy()[chosen],
         test["group"].to_numpy()[chosen],
         confidence,
+        kinds=test["kind"].to_numpy()[chosen],
         deterministic=model.deterministic,
     )
 

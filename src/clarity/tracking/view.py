@@ -43,7 +43,7 @@ COLUMNS = (
 SIZE = "cost/log10_parameters"
 #: Sections of the charts page, in order: name, columns, height of a card in pixels.
 SECTIONS = (
-    ("The same faces, as training improves them", 1, 460),
+    ("The same faces, as training improves them", 1, 640),
     ("Learning curves", 3, 340),
     ("Clarity, error and detection against size", 3, 340),
     ("Figures on unseen test images", 3, 340),
