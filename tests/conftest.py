@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,11 @@ from filelock import FileLock
 from project import Project, make_project
 
 _numbers = itertools.count()
+
+# A shell's background job inherits "ignore Ctrl-C", and so would the servers that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    with suppress(ValueError):  # not the main thread: left as it is
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ MISTAKES = {
     "unknown family": ("family: fcn", "family: cnn", ["models.fcn-small.family"]),
     "name DVC cannot carry": ("conv-small:", "Conv Small:", ["models", "Conv Small"]),
     "model is a number": ("{family: pca, latent: 3}", "3", ["models.pca-3"]),
-    "latent for conv": ("[16, 32, 64, 128]", "[16, 32], latent: 8", ["models.conv-small"]),
+    "latent for conv": ("family: conv\n", "family: conv\n    latent: 8\n", ["models.conv-small"]),
 }
 
 
@@ -96,10 +96,11 @@ def test_a_preset_keeps_comments_and_is_applied_once(tmp_path: Path) -> None:
 
 def test_an_override_changes_one_key_of_one_recipe(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text()
-    entry = "conv-large: {family: conv, widths: [64, 128, 256, 512]"
+    entry = "  pca-3:"
     assert entry in text
-    changed = text.replace(entry, f"{entry}, train: {{epochs: 7}}")
+    tiny = "  fcn-tiny: {family: fcn, widths: [8], latent: 3, train: {epochs: 7}}\n"
+    changed = text.replace(entry, tiny + entry)
     (tmp_path / "params.yaml").write_text(changed)
     params = load_params(tmp_path / "params.yaml")
-    assert params.recipe("conv-large").epochs == 7
-    assert params.recipe("conv-large").batch_size == params.train.batch_size
+    assert params.recipe("fcn-tiny").epochs == 7
+    assert params.recipe("fcn-tiny").batch_size == params.train.batch_size

@@ -28,7 +28,7 @@ from clarity.train.data import Images
 from clarity.train.schedule import learning_rate
 
 #: Training images that `train_mse` is measured on, evenly spaced over all of them.
-MEASURED = 1000
+MEASURED = 120
 #: Inputs of a linear layer beyond which its learning rate is lowered in proportion.
 WIDE = 1024
 #: What each kind of draw is seeded with beside seed, epoch and batch.
