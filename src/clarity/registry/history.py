@@ -216,22 +216,21 @@ def _read(path: Path) -> list[Entry]:
 def show(path: Path = HISTORY, *, registrations: bool = False) -> None:
     """Print every move of an alias, oldest first; ``registrations`` adds the versions' numbers."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.padding import Padding
+    from rich.text import Text
 
     history = History(path)
     shown = [one for one in history.entries if registrations or one.event != "register"]
-    console = Console()
+    console = Console(highlight=False)
     if not shown:
         console.print("No alias has moved yet; `clarity promote` chooses the first champion.")
         return
-    table = Table(title="Moves of aliases, oldest first", title_justify="left")
-    for column in ("when (UTC)", "who", "what", "from", "to"):
-        table.add_column(column, no_wrap=column != "who")
-    table.add_column("why", ratio=1, overflow="fold")
     for one in shown:
         what = f"{one.event} {one.alias}" if one.alias else one.event
-        ends = ("–" if end is None else str(end) for end in (one.before, one.after))
-        table.add_row(one.time[:19].replace("T", " "), one.who, what, *ends, one.why)
-    console.print(table)
+        before, after = ("–" if end is None else str(end) for end in (one.before, one.after))
+        when = one.time[:19].replace("T", " ")
+        console.print(Text(f"{when} UTC  {what}: {before} → {after}  ({one.who})", style="bold"))
+        # A reason is a sentence or three: on its own lines, in any width.
+        console.print(Padding(Text(one.why), (0, 0, 1, 2)))
     standing = ", ".join(f"{name} is version {at}" for name, at in history.aliases.items())
     console.print(standing or "No alias stands.")

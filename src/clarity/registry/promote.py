@@ -10,7 +10,7 @@ from clarity.files import read_json
 from clarity.layout import Training
 from clarity.params import Gate, Params, load_params
 from clarity.registry.gate import Ruling, figures, rule
-from clarity.registry.history import CHALLENGER, CHAMPION, History, entry
+from clarity.registry.history import CHALLENGER, CHAMPION, Entry, History, entry
 from clarity.registry.measure import GateSplit, Measured, compare, measure
 from clarity.registry.moves import Move, carry_out, settle
 from clarity.registry.versions import Registry, Version, registry_lock, workspace
@@ -242,7 +242,6 @@ def _crown(
     numbers: dict[str, Any],
     say: Say,
 ) -> None:
-    moves = [Move(CHAMPION, challenger.number)]
     identities = {challenger.number: challenger.identity}
     if before is not None and before in history.numbers:
         identities[before] = history.numbers[before]
@@ -257,13 +256,23 @@ def _crown(
             identities=identities,
         )
     ]
-    if history.alias(CHALLENGER) == challenger.number:
-        moves.append(Move(CHALLENGER, None))
-        lines.append(
-            entry("challenge", "it became champion", alias=CHALLENGER, before=challenger.number)
-        )
-    carry_out(registry, history, moves, lines, verdict=(challenger.number, "promoted", why))
+    _enthrone(registry, history, challenger.number, lines, (challenger.number, "promoted", why))
     say(f"champion: {challenger.label}: {why}")
+
+
+def _enthrone(
+    registry: Registry,
+    history: History,
+    number: int,
+    lines: list[Entry],
+    verdict: tuple[int, str, str],
+) -> None:
+    """Move `champion`; a version that challenged until now challenges nobody any more."""
+    moves = [Move(CHAMPION, number)]
+    if history.alias(CHALLENGER) == number:
+        moves.append(Move(CHALLENGER, None))
+        lines = [*lines, entry("challenge", "it became champion", alias=CHALLENGER, before=number)]
+    carry_out(registry, history, moves, lines, verdict=verdict)
 
 
 def rollback(why: str = "", *, say: Say = print) -> None:
@@ -304,8 +313,7 @@ def rollback(why: str = "", *, say: Say = print) -> None:
             after=number,
             identities=_identities(versions, before, number),
         )
-        verdict = (before, "rolled back", reason)
-        carry_out(registry, history, [Move(CHAMPION, number)], [line], verdict=verdict)
+        _enthrone(registry, history, number, [line], (before, "rolled back", reason))
         say(f"champion: {back.label}, instead of version {before}: {reason}")
 
 

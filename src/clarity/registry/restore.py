@@ -145,6 +145,8 @@ def _bring_back(root: Path, place: Path, training: Training, retrain: bool) -> s
     _dvc(place, place, "cache", "dir", "--local", str((root / cache).resolve()))
     stages = ["preprocess", f"train@{training.name}", f"evaluate@{training.name}"]
     if retrain:
+        _dvc(place, place, "checkout", "preprocess")
+        _need(_dvc(place, place, "repro", "preprocess"))
         _need(_dvc(place, place, "repro", "--force", "--single-item", *stages[1:]))
         return "trained again"
     files = Files.of_training(training, place)
@@ -227,6 +229,8 @@ def _dvc(root: Path, code: Path, *arguments: str) -> subprocess.CompletedProcess
 
 def _need(done: subprocess.CompletedProcess[str]) -> None:
     if done.returncode:
-        said = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line]
-        line = (said or done.stderr.strip().splitlines() or ["no message"])[0]
-        raise ClarityError(f"dvc {done.args[1]}: {line.removeprefix('ERROR: ')}")
+        lines = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
+        # A stage's own line says why; DVC's only says which stage.
+        own = [line for line in lines if line.startswith("clarity: ")]
+        dvc = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+        raise ClarityError(f"dvc {done.args[1]}: {'; '.join([*dvc[:1], *own[-1:]]) or lines[-1]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from clarity.errors import ClarityError
@@ -55,6 +56,8 @@ def application(model: str) -> tuple[FastAPI, str]:
     from mlflow.exceptions import MlflowException
     from mlflow.pyfunc import scoring_server
 
+    # MLflow advises whoever writes a model, not whoever serves one.
+    warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")
     label = f"{name} version {number} ({tags.get(TAG_NAME, '?')})"
     try:
         loaded: Any = mlflow.pyfunc.load_model(f"models:/{name}/{number}")

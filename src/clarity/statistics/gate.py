@@ -93,7 +93,8 @@ def gate_decision(
     needed = people_needed(interval, 2 * margin, margin, confidence)
     reason = (
         f"{unit} {interval.estimate:+.4f}, at least {interval.low:+.4f} with {confidence:.0%} "
-        f"confidence over {interval.groups} people, margin {margin:g}: "
+        f"confidence over {interval.groups} groups (people, or single pictures), "
+        f"margin {margin:g}: "
     )
     reason += "better" if promote else "not shown to be better"
     if not promote and needed is not None:
