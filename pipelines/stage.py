@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections import deque
@@ -60,8 +59,7 @@ def run_stage(
         [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", *options, name],
         name,
         timeout=timeout,
-        # Where stages share cores, torch's threads that wait must not spin (docs/training.md).
-        env={"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"), **(env or {})},
+        env=env,
         cwd=cwd,
     )
     tail: deque[str] = deque(maxlen=200)

@@ -133,6 +133,19 @@ def test_rolling_back_twice_goes_back_two_and_passes_the_withdrawn_over() -> Non
 
 
 @pytest.mark.usefixtures("here")
+def test_a_challenger_that_a_rollback_makes_champion_challenges_no_more() -> None:
+    run("2")
+    world.write_params(["pca-2", "pca-4", "pca-8"], margin=0.0)
+    run("3")
+    assert aliases() == {"champion": 3}
+    world.write_params(["pca-2", "pca-4", "pca-8"], margin=0.5)
+    run("2")
+    assert aliases() == {"champion": 3, "challenger": 2}
+    said(rollback)
+    assert aliases() == {"champion": 2}
+
+
+@pytest.mark.usefixtures("here")
 def test_changed_data_both_are_scored_on_the_present_split_and_it_is_said() -> None:
     run("2")
     world.write_data(data_seed=5)

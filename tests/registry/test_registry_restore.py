@@ -23,16 +23,25 @@ stages:
     outs: [data/processed]
   train:
     matrix: {{model: {models}, seed: [0]}}
-    cmd: python make.py train
+    cmd: python make.py models/${{item.model}}-0
     outs:
       - models/${{item.model}}-0/weights.safetensors
       - models/${{item.model}}-0/model.json
   evaluate:
     matrix: {{model: {models}, seed: [0]}}
-    cmd: python make.py evaluate
+    cmd: python make.py evaluations/${{item.model}}-0
     outs:
       - evaluations/${{item.model}}-0/details.json
       - evaluations/${{item.model}}-0/scorer.safetensors
+"""
+
+#: Stands for training and evaluating: needs the data, and brings the same bytes each time.
+MAKE = """\
+import os, pathlib, shutil, sys
+if why := os.environ.get("MAKE_FAILS"):
+    sys.exit(f"clarity: {why}")
+assert pathlib.Path("data/processed/index.csv").is_file()
+shutil.copytree(pathlib.Path("kept", sys.argv[1]), sys.argv[1], dirs_exist_ok=True)
 """
 
 
@@ -55,6 +64,9 @@ def repository(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(key, "user@example.org")
     Path("dvc.yaml").write_text(GRAPH.format(models="[pca-2, pca-4, pca-8]"))
     Path(".gitignore").write_text("/mlruns\n/data\n/models\n/evaluations\n")
+    Path("make.py").write_text(MAKE)
+    for name in ("models", "evaluations"):
+        shutil.copytree(name, Path("kept", name))
     shell("git", "init", "-q", "-b", "main")
     shell("dvc", "init", "-q")
     shell("dvc", "config", "core.analytics", "false")
@@ -86,6 +98,22 @@ def test_a_version_comes_back_with_the_same_digests(repository: Path, here: Path
     assert evaluation == version.tags["clarity.evaluation"]
     with pytest.raises(ClarityError, match="there already"):
         run("3", place)
+
+
+def test_retraining_brings_the_data_and_says_the_stages_own_cause(
+    repository: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del repository
+    place = here.parent / "again"
+    monkeypatch.setenv("MAKE_FAILS", "disk: full")
+    with pytest.raises(ClarityError, match=r"train@pca-8-0.*clarity: disk: full"):
+        run("3", place, retrain=True)
+    assert not place.exists()
+    monkeypatch.delenv("MAKE_FAILS")
+    told: list[str] = []
+    run("3", place, retrain=True, say=told.append)
+    assert "trained again" in told[0]
+    assert (place / "data" / "processed" / "index.csv").is_file()
 
 
 def test_what_cannot_be_restored_is_said_in_one_line(repository: Path, here: Path) -> None:
