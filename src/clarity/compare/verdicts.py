@@ -85,13 +85,20 @@ def outcome(claim: Claim, comparison: Comparison) -> str:
         text = {
             "confirmed": f"Confirmed: {yes} by more than {margin}",
             "refuted": f"Refuted: {no} by more than {margin}",
-            "undecided": f"Undecided: the interval holds the margin of {margin}",
+            "undecided": f"Undecided: {_holds(c)} holds the margin of {margin}",
         }[c.judged.outcome]
         if c.judged.need:
             text += f"; {c.judged.need.sentence}"
     if c.confounded:
         text += f" ({c.confounded})"
     return text + "."
+
+
+def _holds(c: Comparison) -> str:
+    """Which interval leaves the claim open: the one shown, or the wider one of several claims."""
+    if c.reduction.low <= c.judged.margin < c.reduction.high:
+        return "the interval"
+    return f"with several comparisons judged together, the interval of {c.judged.decided_at:.1%}"
 
 
 def place(population: str, results: Results) -> str:
