@@ -6,6 +6,7 @@ DVC alone knows which stage must run. Asking it once costs about a second; askin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
@@ -76,9 +77,40 @@ def repository(root: Path | None = None) -> Iterator[Any]:
     try:
         # DVC names stages and outputs relative to the working directory.
         with chdir(root or "."), Repo(_wait_for_lock=True) as repo:
+            mend_rwlock(Path(repo.tmp_dir))
             yield repo
     except DvcException as error:
         raise ClarityError(" ".join(str(error).split())) from None
+
+
+def mend_rwlock(tmp: Path) -> bool:
+    """Remove DVC's table of files in use where a kill tore it; whether it was torn.
+
+    DVC writes `.dvc/tmp/rwlock` in place, so a DVC killed at that moment leaves half of it, and
+    every later one refuses to start. Who is named in it is gone, or no longer readable.
+    """
+    from dvc.lock import make_lock
+    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+
+    path = tmp / RWLOCK_FILE
+    if not _torn(path):
+        return False
+    # A live DVC writes under this lock: what is torn while it is held is torn for good.
+    with make_lock(str(tmp / RWLOCK_LOCK), tmp_dir=str(tmp)):
+        if _torn(path):
+            path.unlink()
+            return True
+    return False
+
+
+def _torn(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    return False
 
 
 def read_graph(root: Path | None = None) -> Graph:

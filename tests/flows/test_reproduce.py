@@ -73,6 +73,22 @@ def test_runs_what_is_stale_and_ends_as_dvc_repro_does(
     assert {"stages", "comparison", "progress-train-fcn-small-0"} <= kinds
 
 
+def test_dvcs_table_torn_by_a_kill_is_mended(project: Path, run: Run, server: str) -> None:
+    torn = project / ".dvc" / "tmp" / "rwlock"
+    torn.parent.mkdir(exist_ok=True)
+    torn.write_text('{"write": {"/da')
+    assert run(*DVC, "repro").returncode != 0, "plain DVC mends it now: so much code less here"
+    assert run(*FLOW, PREFECT_API_URL=server).returncode == 0
+    # While stages run, too: the stage that meets it may be tried again.
+    from pipelines.stage import StageBusy, run_stage
+
+    torn.write_text("")
+    with pytest.raises(StageBusy):
+        run_stage("ingest", print, cwd=project)
+    assert not torn.exists()
+    assert not run_stage("ingest", print, cwd=project)
+
+
 def test_a_failed_stage_holds_back_its_own_branch_only(
     project: Path, run: Run, server: str, tmp_path: Path
 ) -> None:
