@@ -123,7 +123,7 @@ def test_the_people_asked_for_settle_it_four_times_of_five():
 def test_seeds_are_asked_for_where_they_vary_most():
     base = reduction(np.random.default_rng(1), 0.05, people=200, training=0.04)
     assert base.seed_share > 0.8
-    need = settles(base, base.estimate - 0.02, 0.95)
+    need = settles(base, base.estimate - 0.04, 0.95)
     assert need.seeds > 0
     assert need.people == 0
     assert "more seeds" in need.sentence
@@ -144,6 +144,15 @@ def test_an_estimate_on_the_margin_is_never_settled():
     need = settles(x, x.estimate, 0.95)
     assert (need.people, need.seeds) == (0, 0)
     assert "too near the margin" in need.sentence
+
+
+def test_hundreds_of_seeds_are_no_plan():
+    x = mean_interval(np.random.default_rng(0).normal(size=(3, 30)), np.arange(30))
+    x = replace(x, standard_error=1.0, people_share=0.0, seed_share=1.0, residual_share=0.0)
+    near, nearer = (settles(replace(x, estimate=distance), 0.0, 0.95) for distance in (0.6, 0.2))
+    assert 0 < near.seeds <= 97
+    assert (nearer.people, nearer.seeds) == (0, 0)
+    assert "too near the margin" in nearer.sentence
 
 
 def test_one_person_needs_another():

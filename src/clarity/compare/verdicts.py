@@ -241,6 +241,8 @@ def _what_follows(finding: Finding) -> str:
         "open": f"{start}no difference is shown",
     }[reading]
     notes = []
+    if reading == "open" and f.reading != "open":
+        notes.append(f"several questions judged together, at {f.judged.decided_at:.1%}")
     if f.confounded:
         notes.append(f.confounded)
     elif f.question == "baseline" and not f.equal_latent:

@@ -16,8 +16,10 @@ Adjustment = Literal["holm", "bonferroni", "none"]
 
 #: Probability with which the repetition that `settles` plans would decide, were the estimate true.
 POWER = 0.8
-#: Plans beyond this multiple of what there is are not offered: the effect is at the margin.
-_LIMIT = 1000
+#: Plans beyond this multiple of the people, or beyond so many seeds in all, are not offered: nobody
+#: would carry them out, and what they would settle lies at the margin.
+_PEOPLE_LIMIT = 1000
+_SEEDS_LIMIT = 100
 
 
 @dataclass(frozen=True)
@@ -146,23 +148,24 @@ def settles(interval: Interval, bound: float, confidence: float, power: float = 
         return distance >= _planned_reach(interval, people, seeds, confidence, power)
 
     seeds_rule = interval.seed_share > interval.people_share
-    more_people = _smallest(lambda f: enough(f, 1), interval.groups)
-    more_seeds = _smallest(lambda f: enough(1, f), interval.seeds)
+    seeds_most = max(_SEEDS_LIMIT / interval.seeds, 1.0)
+    more_people = _smallest(lambda f: enough(f, 1), interval.groups, _PEOPLE_LIMIT)
+    more_seeds = _smallest(lambda f: enough(1, f), interval.seeds, seeds_most)
     if interval.groups and more_people and not (seeds_rule and more_seeds):
         images = math.ceil(more_people * per_person)
         text = f"{more_people:,} more people ({images:,} images) would settle it"
         return Need(more_people, images, 0, text)
     if more_seeds:
         return Need(0, 0, more_seeds, f"{more_seeds:,} more seeds would settle it")
-    both = _smallest(lambda f: enough(f, f), interval.groups) if interval.groups else None
+    both = _smallest(lambda f: enough(f, min(f, seeds_most)), interval.groups, _PEOPLE_LIMIT)
     if both:
-        factor = 1 + both / interval.groups
+        factor = min(1 + both / interval.groups, seeds_most)
         seeds = math.ceil((factor - 1) * interval.seeds)
         images = math.ceil(both * per_person)
         text = f"{both:,} more people ({images:,} images) and {seeds:,} more seeds would settle it"
         return Need(both, images, seeds, text)
     return Need(
-        0, 0, 0, "the estimate is too near the margin for any number of images to settle it"
+        0, 0, 0, "the estimate is too near the margin for any sensible number of images or seeds"
     )
 
 
@@ -241,11 +244,14 @@ def _planned_reach(
     return quantiles * math.sqrt(total)
 
 
-def _smallest(enough: Callable[[float], bool], have: int) -> int | None:
-    """Smallest number to add to ``have`` so that ``enough`` of the new multiple holds."""
-    if not have or not enough(_LIMIT):
+def _smallest(enough: Callable[[float], bool], have: int, most: float) -> int | None:
+    """Smallest number to add to ``have`` so that ``enough`` of the new multiple holds.
+
+    None where a multiple of ``most`` would not be enough, or where there is nothing to multiply.
+    """
+    if not have or most <= 1 or not enough(most):
         return None
-    low, high = 0, have * (_LIMIT - 1)
+    low, high = 0, math.ceil(have * (most - 1))
     while high - low > 1:
         middle = (low + high) // 2
         if enough(1 + middle / have):
