@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import toy
 from test_reproduce import post
-from tools import Run, environment, until
+from tools import Run, environment, serving, until
 
 
 @pytest.fixture
@@ -67,37 +66,20 @@ def test_pool_templates_are_valid_and_every_placeholder_is_a_variable(kind: str)
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_twenty_runs_at_fifteen_second_intervals_each_fire_once(
-    deployable: Path, template: Path, tmp_path: Path
+    deployable: Path, tmp_path: Path
 ) -> None:
-    from pipelines.server import answers, free_port
-
     runs = 20
     text = (deployable / "prefect.yaml").read_text()
     text = text.replace('cron: "0 2 * * *"\n        timezone: UTC', "interval: 15")
     (deployable / "prefect.yaml").write_text(text)
-    port = free_port()
-    api = f"http://127.0.0.1:{port}/api"
-    with (tmp_path / "serve.log").open("wb") as log:
-        serve = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.serve", "--port", str(port)],
-            cwd=deployable,
-            env=environment(),
-            stdout=log,
-            stderr=log,
+    with serving(deployable, tmp_path / "serve.log", environment()) as api:
+        ended = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+        until(
+            lambda: len(post(api, "/flow_runs/filter", **ended, limit=200)) >= runs,
+            runs * 15 + 300,
+            "twenty runs have ended",
         )
-        try:
-            until((deployable / ".prefect" / "server.json").exists, 180, "flows are served")
-            assert answers(api)
-            ended = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
-            until(
-                lambda: len(post(api, "/flow_runs/filter", **ended, limit=200)) >= runs,
-                runs * 15 + 300,
-                "twenty runs have ended",
-            )
-            found = post(api, "/flow_runs/filter", limit=200)
-        finally:
-            serve.terminate()
-            serve.wait(60)
+        found = post(api, "/flow_runs/filter", limit=200)
     due = sorted(
         one["expected_start_time"]
         for one in found

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from project import Project, make_project
-from tools import prefect_home
+from project import ROOT, Project, make_project
+from test_reproduce import post
+from tools import prefect_home, serving, until
 
 PEOPLE = 16
 
@@ -96,3 +97,26 @@ def test_from_arrival_to_the_gate(unattended: Project) -> None:
     assert (path / "registry" / "history.jsonl").stat().st_size > 0
     again = flow(unattended, "retrain", "--include-flagged")
     assert again == "nothing to do: no new pictures, nothing changed"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_lasting_drift_starts_a_retraining_by_itself(unattended: Project, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "prefect.yaml", unattended.path)
+    with serving(unattended.path, tmp_path / "serve.log", unattended.environment) as api:
+        unattended.environment["PREFECT_API_URL"] = api
+        begin = (sys.executable, "-m", "prefect", "deployment", "run", "score/quarter-hourly")
+        for start in (20, 23):
+            assert not retrainings(api), "two batches have to drift"
+            deliver(unattended, range(start, start + 3), darker=0.4)
+            unattended.run(*begin, "--param", "settle=0", "--watch")
+        until(lambda: retrainings(api), 120, "the automation starts retrain")
+        until(lambda: retrainings(api)[0]["type"] in ("COMPLETED", "FAILED"), 600, "it ends")
+        (ended,) = retrainings(api)
+        assert ended["type"] == "COMPLETED", ended["message"]
+
+
+def retrainings(api: str) -> list[dict[str, str]]:
+    """States of the runs of ``retrain`` that were not made by its schedule."""
+    runs = post(api, "/flow_runs/filter", flows={"name": {"any_": ["retrain"]}})
+    return [run["state"] for run in runs if not run["auto_scheduled"]]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -54,3 +56,22 @@ def until(condition: Callable[[], object], seconds: float = 30, what: str = "") 
     while not condition():
         assert time.monotonic() < deadline, f"still not so after {seconds} s: {what}"
         time.sleep(0.05)
+
+
+@contextmanager
+def serving(root: Path, log: Path, env: dict[str, str]) -> Iterator[str]:
+    """Server, schedules and a worker as ``make serve-flows`` starts them; the server's address."""
+    from pipelines.server import answers, free_port
+
+    port = free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-m", "pipelines.serve", "--port", str(port)]
+    with log.open("wb") as out:
+        serve = subprocess.Popen(command, cwd=root, env=env, stdout=out, stderr=out)
+        try:
+            until((root / ".prefect" / "server.json").exists, 180, "flows are served")
+            assert answers(api)
+            yield api
+        finally:
+            serve.terminate()
+            serve.wait(60)
