@@ -98,7 +98,7 @@ def _holds(c: Comparison) -> str:
     """Which interval leaves the claim open: the one shown, or the wider one of several claims."""
     if c.reduction.low <= c.judged.margin < c.reduction.high:
         return "the interval"
-    return f"with several comparisons judged together, the interval of {c.judged.decided_at:.1%}"
+    return f"with several comparisons judged together, the interval of {percent(c.judged.decided_at)}"
 
 
 def place(population: str, results: Results) -> str:
@@ -242,7 +242,7 @@ def _what_follows(finding: Finding) -> str:
     }[reading]
     notes = []
     if reading == "open" and f.reading != "open":
-        notes.append(f"several questions judged together, at {f.judged.decided_at:.1%}")
+        notes.append(f"several questions judged together, at {percent(f.judged.decided_at)}")
     if f.confounded:
         notes.append(f.confounded)
     elif f.question == "baseline" and not f.equal_latent:
