@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from synthetic_evaluations import DEFAULT, WITH_VAE, write_params
 
-from clarity.compare import table, verdicts
+from clarity.compare import gallery, table, verdicts
 from clarity.compare.claims import judge_claims
 from clarity.compare.findings import find
 from clarity.compare.results import load_results
@@ -124,6 +124,18 @@ def test_without_a_vae_its_claims_are_not_tested(one_seed: Path) -> None:
 def test_collapse_is_said_beside_the_claims_about_vaes(three_seeds: Path) -> None:
     smoother = next(c for c in judged()["claims"] if c["claim"] == "smoother")
     assert "Posterior collapse: vae-large" in smoother["remarks"][0]
+
+
+def test_each_element_of_a_small_latent_is_shown_before_directions_of_a_large_one(
+    three_seeds: Path,
+) -> None:
+    params = load_params()
+    results = load_results(params)
+    rows = {row["model"]: row for row in table.rows(results, params.compare)}
+    shown = gallery.collect(results, results.by_name("vae-small"), rows)
+    captions = [caption for _, _, caption in shown["traversal"]]
+    assert captions == ["fcn-large (latent 3)", "vae-large (latent 64)"]
+    assert shown["extremes"][0][2] == "vae-small (latent 64)"
 
 
 def test_findings_compare_sizes_and_pca_of_equal_latent(three_seeds: Path) -> None:

@@ -24,17 +24,17 @@ def collect(
 ) -> dict[str, list[Item]]:
     """PNG, alternative text and caption of the pictures, by kind.
 
-    Of each family its largest model is shown, and the best detector; the rest lies in
-    ``evaluations/``. A kind that no model has is an empty list.
+    Of each family its largest model is shown, and among detectors the best before them; the rest
+    lies in ``evaluations/``. A kind that no model has is an empty list.
     """
-    shown = [results.family(family)[-1] for family in results.families]
-    if best and best not in shown:
-        shown.insert(0, best)
-    by_rank = sorted(shown, key=lambda model: model is not best)
-    by_latent = sorted(shown, key=lambda model: _LATENT_FIRST.index(model.family))
+    largest = [results.family(family)[-1] for family in results.families]
+    by_rank = [best, *(model for model in largest if model is not best)] if best else largest
+    by_latent = sorted(largest, key=lambda model: _LATENT_FIRST.index(model.family))
+    # A latent of few elements is the one whose elements are turned one at a time.
+    orders = {"extremes": by_rank, "traversal": sorted(by_latent, key=lambda model: model.latent)}
     out: dict[str, list[Item]] = {}
     for kind, most in _MOST.items():
-        models = by_rank if kind == "extremes" else by_latent
+        models = orders.get(kind, by_latent)
         items = [item for model in models if (item := _item(kind, model, rows[model.name]))]
         out[kind] = items[:most]
     return out
@@ -66,8 +66,8 @@ def _text(kind: str, model: ModelResults, row: Row) -> str:
         )
     if kind == "traversal":
         return (
-            f"Faces decoded by {model.name} as single elements of its latent of "
-            f"{model.latent:,} are moved while the others stay"
+            f"Faces decoded by {model.name} as its latent of {model.latent:,} is moved: a row for "
+            "each element, or principal direction where there are many, while the others stay"
         )
     if kind == "interpolation":
         return f"Faces decoded by {model.name} along straight lines between pairs of latents"

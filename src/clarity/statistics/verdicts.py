@@ -164,9 +164,8 @@ def settles(interval: Interval, bound: float, confidence: float, power: float = 
         images = math.ceil(both * per_person)
         text = f"{both:,} more people ({images:,} images) and {seeds:,} more seeds would settle it"
         return Need(both, images, seeds, text)
-    return Need(
-        0, 0, 0, "the estimate is too near the margin for any sensible number of images or seeds"
-    )
+    text = "the estimate lies too near the margin: no sensible number of images or seeds settles it"
+    return Need(0, 0, 0, text)
 
 
 def adjust(
