@@ -98,7 +98,8 @@ def _holds(c: Comparison) -> str:
     """Which interval leaves the claim open: the one shown, or the wider one of several claims."""
     if c.reduction.low <= c.judged.margin < c.reduction.high:
         return "the interval"
-    return f"with several comparisons judged together, the interval of {percent(c.judged.decided_at)}"
+    level = percent(c.judged.decided_at)
+    return f"with several comparisons judged together, the interval of {level}"
 
 
 def place(population: str, results: Results) -> str:
