@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 import psutil
 
@@ -125,6 +126,20 @@ def stop_all() -> None:
     _stopping.set()
     for group in list(_running):
         group.stop()
+
+
+def leave(why: str, grace: float = 10.0) -> NoReturn:
+    """End this process from any of its threads, and first all that it runs; exit code 1.
+
+    For a process whose main thread can't be reached: it waits for what will never come.
+    """
+    stop_all()
+    deadline = time.monotonic() + grace
+    for group in list(_running):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            group.process.wait(max(0.0, deadline - time.monotonic()))
+    print(f"clarity: {why}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def identity() -> dict[str, int | float | str]:

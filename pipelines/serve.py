@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from clarity.errors import ClarityError
 from clarity.files import write_json
 from pipelines import groups
 from pipelines.deploy import deploy
-from pipelines.home import migrate_database, prepare
+from pipelines.home import home, migrate_database, prepare
 from pipelines.reproduce import run
 from pipelines.server import API, address_file, answers, launch, running, wait_until_up
 from pipelines.worker import POOL
@@ -27,8 +28,8 @@ from pipelines.worker import launch as launch_worker
 
 
 @contextmanager
-def serving(port: int) -> Iterator[str]:
-    """A lasting server on ``port``, announced to the project; its address."""
+def serving(port: int) -> Iterator[tuple[str, groups.Group]]:
+    """A lasting server on ``port``, announced to the project: its address and its process."""
     own = f"http://127.0.0.1:{port}/api"
     other = running()
     if other is not None or answers(own):
@@ -37,7 +38,7 @@ def serving(port: int) -> Iterator[str]:
     server = launch(port, lasting=True)
     os.environ[API] = own
     try:
-        yield wait_until_up(server, port)
+        yield wait_until_up(server, port), server
     finally:
         address_file().unlink(missing_ok=True)
         server.stop()
@@ -53,7 +54,7 @@ def main(
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    with serving(port) as api:
+    with serving(port) as (api, server):
         from pipelines.runs import crash_all, recover
 
         for line in recover():
@@ -64,14 +65,21 @@ def main(
         write_json(address_file(), {"api": api, **groups.identity()})
         worker = launch_worker(root, POOL, limit)
         print(f"Prefect's UI is at {api.removesuffix('/api')} (stop with Ctrl-C)", flush=True)
+        parts = {
+            f"Prefect's server ended by itself; {home() / 'server.log'} says why": server,
+            "the worker ended by itself; its output above says why": worker,
+        }
+        gone: list[str] = []
         try:
-            while not ended.wait(1) and worker.process.poll() is None:
-                pass
+            while not gone and not ended.wait(1):
+                gone = [why for why, part in parts.items() if part.process.poll() is not None]
         finally:
+            # Without a server a worker waits for minutes, and its runs with it.
             worker.stop()
             worker.wait()
-    if not ended.is_set():
-        raise ClarityError("the worker ended by itself; its output above says why")
+    if gone:
+        print(f"clarity: {gone[0]}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import typer
 
 from clarity.errors import ClarityError
 from clarity.files import read_json
@@ -108,7 +111,13 @@ def available() -> Iterator[str]:
                 f"{API}={api}: no Prefect server answers there; start it, or unset the variable"
             )
         os.environ[API] = api
-        yield api
+        import httpx
+
+        try:
+            yield api
+        except httpx.TransportError:
+            print(f"clarity: {API}={api}: the Prefect server answers no more", file=sys.stderr)
+            raise typer.Exit(1) from None
         return
     migrate_database()
     port = free_port()
@@ -117,6 +126,15 @@ def available() -> Iterator[str]:
     # Importing costs some two seconds, in which the server starts.
     import prefect  # noqa: F401
 
+    api = wait_until_up(server, port)
+    threading.Thread(target=_watch, args=(server,), name="watch-server", daemon=True).start()
     # Prefect sends its last log lines while the interpreter ends, so the server is not stopped
     # here: it ends with this process, whose pipe its supervisor holds.
-    yield wait_until_up(server, port)
+    yield api
+
+
+def _watch(server: groups.Group) -> None:
+    """End this process when its own server has ended: Prefect's client would try for minutes."""
+    server.wait()
+    log = home() / "server.log"
+    groups.leave(f"the Prefect server of this run ended ({log}); run the same again, it goes on")

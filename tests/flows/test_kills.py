@@ -23,7 +23,9 @@ from test_reproduce import DVC, FLOW, outputs, started
 from tools import environment, prefect_home, until
 
 KILLS = int(os.environ.get("CLARITY_KILLS", "50"))
-TARGETS = ("flow", "task", "supervisor", "server", "worker")
+TARGETS = ("flow", "task", "supervisor", "server", "worker", "service")
+#: Those that live in what ``make serve-flows`` starts; a service is its server.
+SERVED = ("worker", "service")
 SIGNALS = (signal.SIGTERM, signal.SIGKILL)
 MARK = "CLARITY_KILL_TEST"
 
@@ -68,7 +70,7 @@ def victim(target: str, mark: str) -> psutil.Process | None:
         return pick(mark, "supervise.py", "repro")
     if target == "server":
         return pick(mark, "uvicorn", "create_app")
-    return pick(mark, "prefect worker start")
+    return pick(mark, f"prefect {'worker' if target == 'worker' else 'server'} start")
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -119,7 +121,7 @@ def kill_one(arena: Arena, target: str, number: int, delay: float, mark: str) ->
 
     Returns whether there was still something to kill.
     """
-    if target == "worker":
+    if target in SERVED:
         from pipelines.server import free_port
 
         port = free_port()
@@ -140,10 +142,8 @@ def kill_one(arena: Arena, target: str, number: int, delay: float, mark: str) ->
     if process is not None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-    if target == "worker":
-        # SIGTERM lets a worker finish the run it carries; then serving ends with it.
-        until(lambda: starter.poll() is not None, 300, "serving ends with its worker")
-    starter.wait(120)
+    # SIGTERM lets a worker finish the run it carries; then serving ends with it.
+    starter.wait(300 if target == "worker" else 60)
     until(lambda: not marked(mark), 20, f"{target} {number}: {marked(mark)}")
     return process is not None
 
