@@ -24,7 +24,7 @@ import typer
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "flows"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "flows")]
 import toy  # noqa: E402
 from tools import environment  # noqa: E402
 
