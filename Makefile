@@ -49,7 +49,7 @@ repro-full: $(READY) ## The same with three seeds and the VAEs (edits params.yam
 	dvc repro
 	clarity promote
 
-quick: $(READY) ## A look at the whole pipeline in under a minute of work, in .quick/
+quick: $(READY) ## A look at the whole pipeline in about a minute, in .quick/
 	@mkdir -p .quick/.dvc .quick/data
 	cp -r dvc.yaml params.yaml presets .dvcignore .quick/
 	rm -rf .quick/src && cp -r src .quick/
