@@ -159,17 +159,10 @@ def _picture(path: Path, name: str) -> None:
 
 
 def sentences(verdicts: Path) -> list[str]:
-    """Every ``sentence`` in verdicts.json, in its order."""
+    """Every ``sentence`` in verdicts.json, in its order, as MLflow shows them too."""
+    from clarity.tracking import notes
 
-    def walk(value: object) -> list[str]:
-        if isinstance(value, dict):
-            own = [value["sentence"]] if isinstance(value.get("sentence"), str) else []
-            return own + [line for inner in value.values() for line in walk(inner)]
-        if isinstance(value, list):
-            return [line for inner in value for line in walk(inner)]
-        return []
-
-    return walk(json.loads(verdicts.read_text()))
+    return notes.sentences(json.loads(verdicts.read_text()))
 
 
 def _cell(text: str) -> str:

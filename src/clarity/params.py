@@ -19,11 +19,16 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from clarity.errors import ClarityError
 from clarity.layout import IMAGE_SIZE, PARAMS
+from clarity.measures import MEASURES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=1, le=65536)]
 AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photograph"]
+
+
+#: The gate's metric that is no measure of reconstruction: the area under the detector's ROC curve.
+AUROC = "auroc"
 
 
 class Section(BaseModel):
@@ -216,25 +221,47 @@ class Compare(Section):
 
 
 class Guards(Section):
-    """How much worse than the champion a challenger may be, as ratios or differences."""
+    """Bounds on a challenger, however good it is; null, or left out: no bound."""
 
-    #: Largest rise of the false-alarm rate (difference of shares).
-    false_alarms: Annotated[float, Field(ge=0)]
-    #: Largest ratio of latencies and of weight files.
-    latency: Annotated[float, Field(ge=1)]
-    size: Annotated[float, Field(ge=1)]
+    #: Budgets: median milliseconds of one image, and megabytes (10⁶ bytes) of the weights.
+    milliseconds: Annotated[float, Field(gt=0)] | None = None
+    megabytes: Annotated[float, Field(gt=0)] | None = None
+    #: Against a champion of the same data: largest rise of the false-alarm rate (difference of
+    #: shares), largest ratio of latencies and of weight files.
+    false_alarms: Annotated[float, Field(ge=0)] | None = None
+    latency: Annotated[float, Field(gt=0)] | None = None
+    size: Annotated[float, Field(gt=0)] | None = None
 
 
 class Gate(Section):
     """When a challenger becomes champion."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
-    metric: Literal["auroc", "mse", "lsd"]
+    #: Of the registered model in MLflow.
+    name: str = Field(max_length=200)
+    #: ``auroc``, or a key of `clarity.measures`.
+    metric: str
     margin: Annotated[float, Field(ge=0)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     #: Ask for more confidence with every question put to the same people; docs/registry.md.
     spend: bool
     guards: Guards
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+            raise ValueError(
+                "a registered model's name begins with a letter or a digit; letters, digits, dots, "
+                "underscores and hyphens follow"
+            )
+        return value
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value != AUROC and value not in MEASURES:
+            raise ValueError(f"no such metric; there are {AUROC}, {', '.join(MEASURES)}")
+        return value
 
 
 class Drift(Section):

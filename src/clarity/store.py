@@ -7,18 +7,29 @@ user's own ``MLFLOW_TRACKING_URI`` wins. Importing this module imports no MLflow
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
+import sys
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from clarity.address import (
+    VARIABLE,
+    check_database,
+    database,
+    is_database,
+    project_root,
+    sqlite_file,
+    tracking_uri,
+)
 from clarity.errors import ClarityError
 from clarity.files import sync_directory
-from clarity.layout import GRAPH, MLRUNS
+from clarity.layout import MLRUNS
+from clarity.redact import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,38 +47,9 @@ LOCATIONS = (
 BUSY = 60.0
 
 
-def project_root() -> Path:
-    """The project's root: ``DVC_ROOT`` (the main checkout, also in a temporary experiment's
-    workspace), else the nearest directory upwards with a ``dvc.yaml``, else where we are."""
-    if root := os.environ.get("DVC_ROOT"):
-        return Path(root).resolve()
-    here = Path.cwd().resolve()
-    for directory in (here, *here.parents):
-        if (directory / GRAPH).is_file():
-            return directory
-    return here
-
-
-def database(root: Path) -> Path:
-    """The SQLite file of a project's store."""
-    return root / MLRUNS / "mlflow.db"
-
-
 def artifacts(root: Path) -> Path:
     """The folder of a project's artifacts."""
     return root / MLRUNS / "artifacts"
-
-
-def tracking_uri(root: Path | None = None) -> str:
-    """The store's address: the user's ``MLFLOW_TRACKING_URI``, else SQLite below the root."""
-    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-        return uri
-    path = database((root or project_root()).resolve())
-    if "?" in str(path):
-        raise ClarityError(
-            f"{path}: MLflow cannot open a database below a folder with '?' in its name; rename it"
-        )
-    return f"sqlite:///{path}"
 
 
 def open_store(root: Path | None = None) -> MlflowClient:
@@ -77,42 +59,56 @@ def open_store(root: Path | None = None) -> MlflowClient:
     address for this process too, so that MLflow's fluent functions see the same store.
 
     Raises:
-        ClarityError: the database is damaged, foreign or of another MLflow; a server is away.
+        ClarityError: the database is damaged or of another MLflow; a server is away; the address
+            can be none.
     """
     root = (root or project_root()).resolve()
     uri = tracking_uri(root)
-    local = uri == f"sqlite:///{database(root)}"
-    if local:
-        prepare(root)
+    file = sqlite_file(uri)
+    emptied = prepare(file, ours=file == database(root)) if file is not None else False
+    if is_database(uri):
+        check_database(uri)
     # A server that is away is said so after seconds, not minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import mlflow
-    from mlflow.exceptions import MlflowException
 
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    if given is None:
-        # MLflow leaves the address in the environment, where it would pass for the user's own
-        # wish, also in a child process at another root.
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    given = os.environ.get(VARIABLE)
     try:
+        mlflow.set_tracking_uri(uri)
         client = mlflow.MlflowClient(uri)
         experiment_id(client)
-    except MlflowException as error:
-        reason = " ".join(str(error.message).split())
-        if "schema" in reason:
-            mend = f"run `mlflow db upgrade {uri}` (a backup first), or move the file away"
-            reason = "made by another version of MLflow"
-        elif local:
-            mend = "move it away and run `clarity backfill`"
-        else:
-            mend = "start the server, or unset MLFLOW_TRACKING_URI"
-        shown = re.sub(r"//[^/@]+@", "//", uri)  # without a password
-        reason = re.sub(r"//[^/@]+@", "//", reason)[:200]
-        raise ClarityError(f"{shown}: MLflow's store does not answer ({reason}); {mend}") from None
+    except Exception as error:  # of MLflow, SQLAlchemy, a driver, a plugin: whatever they raise
+        raise _unanswered(uri, file, root, error) from None
+    finally:
+        if given is None:
+            # MLflow leaves the address in the environment, where it would pass for the user's own
+            # wish, also in a child process at another root.
+            os.environ.pop(VARIABLE, None)
+    if emptied:
+        print(
+            f"clarity: {file}: the experiment {EXPERIMENT!r} is not there (renamed or deleted?); "
+            "made anew, and `clarity backfill` fills it from the outputs",
+            file=sys.stderr,
+        )
     return client
+
+
+def _unanswered(uri: str, file: Path | None, root: Path, error: Exception) -> ClarityError:
+    """What a store's refusal means and how to mend it, in one line."""
+    # Before it is cut: half an address would hide its password from the redaction.
+    reason = redact(" ".join(str(getattr(error, "message", None) or error).split()))[:200]
+    if "schema" in reason:
+        mend = f"run `mlflow db upgrade {uri}` (a backup first), or move the file away"
+        reason = "made by another version of MLflow"
+    elif file is None:
+        mend = f"start the server, or unset {VARIABLE}"
+    elif file == database(root):
+        mend = "move it away and run `clarity backfill`"
+    else:
+        mend = f"move it away and run `clarity backfill`, or unset {VARIABLE}"
+    return ClarityError(f"{uri}: MLflow's store does not answer ({reason}); {mend}")
 
 
 def experiment_id(client: MlflowClient, name: str = EXPERIMENT) -> str:
@@ -121,10 +117,9 @@ def experiment_id(client: MlflowClient, name: str = EXPERIMENT) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        uri = client.tracking_uri
-        path = uri.removeprefix("sqlite:///")
+        file = sqlite_file(client.tracking_uri)
         # A server chooses its own place for artifacts.
-        location = (Path(path).parent / "artifacts" / name).as_uri() if path != uri else None
+        location = None if file is None else (file.parent / "artifacts" / name).as_uri()
         try:
             return client.create_experiment(name, artifact_location=location)
         except MlflowException:
@@ -136,49 +131,80 @@ def experiment_id(client: MlflowClient, name: str = EXPERIMENT) -> str:
     return str(found.experiment_id)
 
 
-def prepare(root: Path) -> None:
-    """Make the local store where there is none, and mend its locations after a move.
+def prepare(path: Path, *, ours: bool = True) -> bool:
+    """Make a SQLite store where there is none; mend the locations of our own after a move.
 
     One process at a time does so; the others wait at the lock and find everything done. A process
     killed meanwhile leaves nothing: the database is made beside its place and renamed into it.
+
+    Args:
+        path: absolute.
+        ours: in the project's own place; a store that the user named elsewhere stays as it is.
+
+    Returns:
+        Whether a database was there that holds no experiment of ours.
     """
-    path = database(root)
-    if path.is_file() and _location(path) == _expected(root):
-        return
+    if path.is_file() and (not ours or _location(path) == _expected(path)):
+        return ours and not _has_experiment(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / ".mlflow.db.lock"):
+    with FileLock(path.parent / f".{path.name}.lock"):
         if not path.is_file():
-            _create(root)
+            _create(path)
+        if not ours:
+            return False
         old = _location(path)
-        if old is None:
-            raise ClarityError(
-                f"{path}: an MLflow database without the experiment {EXPERIMENT!r}, not made by "
-                "Clarity; move it away, or name it in MLFLOW_TRACKING_URI"
-            )
-        if old != _expected(root):
-            _relocate(path, old, _expected(root))
+        if old is not None and old != _expected(path):
+            _relocate(path, old, _expected(path))
+    return not _has_experiment(path)
 
 
-def _expected(root: Path) -> str:
+def _expected(path: Path) -> str:
     # As a URI: MLflow decodes the percent signs of a plain path too, and would miss the folder.
-    return (artifacts(root) / EXPERIMENT).as_uri()
+    return (path.parent / "artifacts" / EXPERIMENT).as_uri()
 
 
 def _location(path: Path) -> str | None:
-    """Where the database believes the experiment's artifacts to be; None if it has no such."""
-    query = "SELECT artifact_location FROM experiments WHERE name = ?"
+    """Where the database believes our artifacts to be; None where nothing in it says so.
+
+    The experiment may have been renamed or deleted: runs, models and versions know the place too.
+    """
+    with _read(path) as base:
+        row = base.execute(
+            "SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)
+        ).fetchone()
+        if row is not None:
+            return str(row[0])
+        ending = f"/artifacts/{EXPERIMENT}"
+        for table, column in LOCATIONS:
+            row = base.execute(
+                f"SELECT {column} FROM {table} WHERE {column} LIKE ? LIMIT 1",
+                (f"file:%/{MLRUNS}{ending}%",),
+            ).fetchone()
+            if row is not None:
+                return str(row[0]).partition(f"/{MLRUNS}{ending}")[0] + f"/{MLRUNS}{ending}"
+    return None
+
+
+def _has_experiment(path: Path) -> bool:
+    with _read(path) as base:
+        query = "SELECT 1 FROM experiments WHERE name = ?"
+        return base.execute(query, (EXPERIMENT,)).fetchone() is not None
+
+
+@contextmanager
+def _read(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database, read-only; what cannot be read is one line."""
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY)) as base:
-            row = base.execute(query, (EXPERIMENT,)).fetchone()
+            yield base
     except sqlite3.Error as error:
         raise ClarityError(
             f"{path}: not a readable MLflow database ({error}); move it away and run "
             "`clarity backfill`"
         ) from None
-    return None if row is None else str(row[0])
 
 
-def _create(root: Path) -> None:
+def _create(path: Path) -> None:
     """Make the database with its schema (3-4 s) and the experiment."""
     import logging
 
@@ -188,7 +214,6 @@ def _create(root: Path) -> None:
     # Alembic tells every one of some seventy migrations at INFO.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    path = database(root)
     for left in path.parent.glob(".making-*.db*"):
         left.unlink()  # of a process that was killed; we hold the lock
     descriptor, name = tempfile.mkstemp(prefix=".making-", suffix=".db", dir=path.parent)
@@ -203,9 +228,9 @@ def _create(root: Path) -> None:
     )
     try:
         store: Any = SqlAlchemyStore(  # type: ignore[no-untyped-call]
-            uri, artifacts(root).as_uri()
+            uri, (path.parent / "artifacts").as_uri()
         )
-        store.create_experiment(EXPERIMENT, artifact_location=_expected(root))
+        store.create_experiment(EXPERIMENT, artifact_location=_expected(path))
         # The empty "Default" would be what the UI opens first.
         store.delete_experiment(SqlAlchemyStore.DEFAULT_EXPERIMENT_ID)
         store._dispose_engine()

@@ -12,16 +12,34 @@ from clarity.params import load_params
 from clarity.registry.history import CHAMPION, History
 from clarity.registry.moves import VERDICTS, settle, write_verdict
 from clarity.registry.versions import Registry, registry_lock
+from clarity.score.foreign import foreign
 from clarity.store import open_store
 
 Say = Callable[[str], None]
 
 
-def publish() -> None:
+def publish(*, say: Say = print, mend: bool = False) -> None:
     """Complete runs and versions from the outputs, with the numbers that the history remembers."""
     from clarity.tracking.publish import run as publish_outputs
 
-    publish_outputs(History().numbers)
+    publish_outputs(History().numbers, mend=mend)
+    if not mend:
+        say(_next(Registry(open_store(), load_params().gate.name)))
+
+
+def _next(registry: Registry) -> str:
+    """What one types after publishing, and why: `dvc repro` itself moves no alias."""
+    versions = registry.versions()
+    champion = versions.get(registry.aliases().get(CHAMPION, 0))
+    if champion is None:
+        standing = "no champion stands yet"
+    else:
+        note = foreign(champion.tags)
+        standing = f"champion is {champion.label}" + (f", which {note}" if note else "")
+    return (
+        f"{len(versions)} versions of {registry.name} in MLflow; {standing}; next: `clarity "
+        "promote` puts the best of this data before the gate"
+    )
 
 
 def run(*, say: Say = print) -> None:
@@ -31,7 +49,7 @@ def run(*, say: Say = print) -> None:
         ClarityError: outputs are missing, or the store holds other models under the history's
             numbers.
     """
-    publish()
+    publish(mend=True)
     with registry_lock():
         registry = Registry(open_store(), load_params().gate.name)
         history = History()
@@ -43,7 +61,12 @@ def run(*, say: Say = print) -> None:
             if one.event in VERDICTS and about in versions:
                 assert about is not None
                 write_verdict(registry, about, VERDICTS[one.event], one.why)
-        gone = sorted(set(history.numbers) - set(versions))
+        there = {one.identity for one in versions.values()}
+        gone = sorted(
+            number
+            for number, identity in history.numbers.items()
+            if number not in versions and identity not in there
+        )
         if gone:
             say(
                 f"versions {', '.join(map(str, gone))}: their outputs are not in the workspace; "

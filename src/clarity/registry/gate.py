@@ -20,7 +20,7 @@ class Candidate:
     Attributes:
         label: how messages call it: ``version 3 (conv-small-0)``.
         values: N, by image of the gate split: anomaly scores where the gate's metric is ``auroc``
-            (higher is more anomalous), errors where it is ``mse`` or ``lsd``.
+            (higher is more anomalous), else distances from the original (lower is better).
         figure: the metric itself, for the record.
         false_alarm_rate: share of the split's normals above the version's own threshold.
         stated_rate: the share that its threshold was set for.
@@ -55,6 +55,7 @@ def rule(
     gate: Gate,
     *,
     question: int = 1,
+    foreign: bool = False,
 ) -> Ruling:
     """Promote if better by more than the margin, with confidence, and no guard is broken.
 
@@ -65,6 +66,8 @@ def rule(
         kinds: N, the kind of each anomaly; their mix is taken as given.
         gate: metric, margin, confidence and guards of ``params.yaml``.
         question: which question this is to the same people, from 1 on; counts with ``gate.spend``.
+        foreign: the champion was trained on other data: what it is worse or better by is asked all
+            the same, but its speed, size and false alarms bind nobody.
     """
     confidence = spent_confidence(gate.confidence, question) if gate.spend else gate.confidence
     decision = gate_decision(
@@ -77,7 +80,9 @@ def rule(
         metric=gate.metric,
         kinds=kinds,
     )
-    broken = broken_guards(challenger, champion, gate)
+    broken = over_budget(challenger, gate)
+    if not foreign:
+        broken += broken_guards(challenger, champion, gate)
     promote = decision.promote and not broken
     reason = decision.reason
     if broken:
@@ -86,7 +91,7 @@ def rule(
 
 
 def broken_guards(challenger: Candidate, champion: Candidate, gate: Gate) -> list[str]:
-    """Every guard that the challenger breaks, in words; an empty list is a pass.
+    """Every guard against the champion that the challenger breaks, in words; empty is a pass.
 
     False alarms are held against the champion's rate or the rate that the challenger's threshold
     was set for, whichever is higher: a champion that was lucky on this split sets no bar below
@@ -94,23 +99,41 @@ def broken_guards(challenger: Candidate, champion: Candidate, gate: Gate) -> lis
     """
     guards = gate.guards
     broken = []
-    allowed = max(champion.false_alarm_rate, challenger.stated_rate) + guards.false_alarms
-    if challenger.false_alarm_rate > allowed + 1e-12:
-        broken.append(
-            f"false alarms {challenger.false_alarm_rate:.1%}, at most {allowed:.1%} allowed "
-            "(gate.guards.false_alarms)"
-        )
+    if guards.false_alarms is not None:
+        allowed = max(champion.false_alarm_rate, challenger.stated_rate) + guards.false_alarms
+        if challenger.false_alarm_rate > allowed + 1e-12:
+            broken.append(
+                f"false alarms {challenger.false_alarm_rate:.1%}, at most {allowed:.1%} allowed "
+                "(gate.guards.false_alarms)"
+            )
     ratio = challenger.latency / champion.latency
-    if ratio > guards.latency:
+    if guards.latency is not None and ratio > guards.latency:
         broken.append(
             f"{ratio:.1f} times the champion's latency, at most {guards.latency:g} allowed "
             "(gate.guards.latency)"
         )
     ratio = challenger.size / champion.size
-    if ratio > guards.size:
+    if guards.size is not None and ratio > guards.size:
         broken.append(
             f"{ratio:.1f} times the champion's size, at most {guards.size:g} allowed "
             "(gate.guards.size)"
+        )
+    return broken
+
+
+def over_budget(challenger: Candidate, gate: Gate) -> list[str]:
+    """Every budget that a version exceeds, in words; they hold whoever is champion, or nobody."""
+    guards, broken = gate.guards, []
+    milliseconds, megabytes = challenger.latency * 1e3, challenger.size / 1e6
+    if guards.milliseconds is not None and milliseconds > guards.milliseconds:
+        broken.append(
+            f"{milliseconds:.1f} ms an image, at most {guards.milliseconds:g} allowed "
+            "(gate.guards.milliseconds)"
+        )
+    if guards.megabytes is not None and megabytes > guards.megabytes:
+        broken.append(
+            f"weights of {megabytes:.1f} MB, at most {guards.megabytes:g} allowed "
+            "(gate.guards.megabytes)"
         )
     return broken
 

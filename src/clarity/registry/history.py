@@ -234,3 +234,19 @@ def show(path: Path = HISTORY, *, registrations: bool = False) -> None:
         console.print(Padding(Text(one.why), (0, 0, 1, 2)))
     standing = ", ".join(f"{name} is version {at}" for name, at in history.aliases.items())
     console.print(standing or "No alias stands.")
+    for name, at in history.aliases.items():
+        if note := _foreign(at):
+            console.print(f"{name}, version {at}, {note}")
+
+
+def _foreign(number: int) -> str:
+    """What makes a version foreign to the workspace's data; empty where the store can't say."""
+    from clarity.params import load_params
+    from clarity.registry.reading import open_reader
+    from clarity.score.foreign import foreign
+
+    try:
+        versions = open_reader(load_params().gate.name).versions()
+        return next((foreign(one.tags) for one in versions if one.number == number), "")
+    except ClarityError:
+        return ""

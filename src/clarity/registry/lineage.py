@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from clarity.errors import ClarityError
 from clarity.files import sha256_file
 from clarity.layout import INDEX
 from clarity.params import load_params
+from clarity.redact import printable
 from clarity.registry.history import History
 from clarity.registry.reading import Reader, Record, matching, open_reader
+from clarity.score.foreign import foreign
 from clarity.score.registered import (
     TAG_COMMIT,
     TAG_DATA,
@@ -32,6 +35,8 @@ MOST = 3
 #: Stages that belong to no single training: what they made is the data of the present workspace.
 SHARED_STAGES = ("ingest", "preprocess", "compare", "publish")
 PREFIX = 12
+#: What a training is called: a model's name and a seed.
+TRAINING = r"[a-z0-9]+(-[a-z0-9]+)*-\d+"
 
 
 def show(name: str) -> None:
@@ -100,9 +105,9 @@ def chain(record: Record, registered: str, history: History) -> list[str]:
         ("flow run", record.tag(TAG_FLOW_RUN) or "none: not started by a flow"),
     ]
     lines = [_title(record, registered)]
-    lines += [f"  {key:<12}{value or 'unknown'}" for key, value in links]
+    lines += [f"  {key:<12}{printable(value) or 'unknown'}" for key, value in links]
     moves = [
-        f"    {one.time[:19].replace('T', ' ')}  {one.event} {one.alias or ''}: {one.why}"
+        f"    {one.time[:19].replace('T', ' ')}  {one.event} {one.alias or ''}: {printable(one.why)}"
         for one in history.entries
         if record.number is not None and record.number in (one.before, one.after)
     ]
@@ -113,17 +118,23 @@ def chain(record: Record, registered: str, history: History) -> list[str]:
 
 def _title(record: Record, registered: str) -> str:
     if record.number is None:
-        return f"run {record.run_id[:PREFIX]} ({record.tag(TAG_NAME) or 'no training'})"
+        return f"run {record.run_id[:PREFIX]} ({printable(record.tag(TAG_NAME)) or 'no training'})"
     aliases = f", {' and '.join(record.aliases)}" if record.aliases else ""
-    return f"{registered} version {record.number} ({record.tag(TAG_NAME)}{aliases})"
+    return f"{registered} version {record.number} ({printable(record.tag(TAG_NAME))}{aliases})"
 
 
 def _data(record: Record) -> str:
     digest = record.tag(TAG_DATA)
     if not digest:
         return ""
-    here = INDEX.is_file() and sha256_file(INDEX) == digest
-    note = f"{INDEX} lists every image's SHA-256" if here else "not what is in the workspace now"
+    if not INDEX.is_file():
+        note = f"there is no {INDEX} here to compare with"
+    elif sha256_file(INDEX) == digest:
+        note = f"{INDEX} lists every image's SHA-256"
+    elif foreign(record.tags):
+        note = "not what is in the workspace now: a foreign model"
+    else:
+        note = "not what is in the workspace now, but the images that were trained on are the same"
     return f"{digest} ({note})"
 
 
@@ -141,6 +152,9 @@ def _commands(record: Record) -> list[str]:
     lines = [f"clarity restore {record.number}"] if record.number is not None else []
     if not commit or not training:
         return lines or ["# the commit is unknown; the fingerprint above names what it took"]
+    # Whoever may write tags would else write commands that somebody else pastes into a shell.
+    if not (re.fullmatch(r"[0-9a-f]{7,64}", commit) and re.fullmatch(TRAINING, training)):
+        return [*lines, "# its commit or training is not what Clarity writes; no commands to copy"]
     folder = shlex.quote(f"../{Path.cwd().name}-{commit[:8]}")
     return [
         *lines,

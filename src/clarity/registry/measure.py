@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes
 from clarity.layout import INDEX, anomalies, normals
-from clarity.params import Gate
+from clarity.measures import MEASURES
+from clarity.params import AUROC, Gate
 from clarity.registry.gate import Candidate
 from clarity.registry.versions import Registry, Version
 from clarity.score.detector import Detector
@@ -70,8 +71,17 @@ def measure(registry: Registry, version: Version, split: GateSplit, gate: Gate) 
     """
     files = registry.files(version)
     detector = Detector.load(files)
-    verdict = detector.judge(split.images, metrics=gate.metric != "auroc")
-    values = verdict.score if gate.metric == "auroc" else verdict.metrics[gate.metric]
+    verdict = detector.judge(split.images, metrics=gate.metric != AUROC)
+    if gate.metric == AUROC:
+        raw = values = verdict.score
+    elif gate.metric in verdict.metrics:
+        raw = verdict.metrics[gate.metric]
+        values = distances(gate.metric, raw)
+    else:
+        known = ", ".join((AUROC, *verdict.metrics))
+        raise ClarityError(
+            f"gate.metric: {gate.metric} is not among what a model is measured by here ({known})"
+        )
     if not (np.isfinite(values).all() and np.isfinite(verdict.score).all()):
         raise ClarityError(f"{version.label}: scores of the gate split are not all finite")
     normal = split.labels == 0
@@ -81,13 +91,25 @@ def measure(registry: Registry, version: Version, split: GateSplit, gate: Gate) 
         Candidate(
             label=version.label,
             values=values,
-            figure=_figure(values, split.labels, gate),
+            figure=_figure(raw, split.labels, gate),
             false_alarm_rate=float(verdict.anomaly[normal].mean()),
             stated_rate=detector.stated_rate,
             latency=float(np.median(_seconds([detector], split)[0])),
             size=files.weights.stat().st_size,
         ),
     )
+
+
+def distances(metric: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A measure of N reconstructions as distances from the original, 0 at best.
+
+    PSNR has no bound; its distance is the mean squared error that it is the logarithm of.
+    """
+    if metric == "psnr":
+        found: NDArray[np.float64] = 10 ** (-values / 10)
+        return found
+    measure = MEASURES[metric]
+    return values if measure.lower_is_better else (measure.perfect or 0.0) - values
 
 
 def compare(a: Measured, b: Measured, split: GateSplit) -> tuple[Measured, Measured]:
@@ -116,7 +138,7 @@ def _seconds(detectors: list[Detector], split: GateSplit) -> list[list[float]]:
 
 
 def _figure(values: NDArray[np.float64], labels: NDArray[np.int8], gate: Gate) -> float:
-    if gate.metric != "auroc":
+    if gate.metric != AUROC:
         return float(values[labels == 0].mean())
     from sklearn.metrics import roc_auc_score
 

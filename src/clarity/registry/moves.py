@@ -56,18 +56,24 @@ def carry_out(
 
 
 def _complete(registry: Registry, history: History) -> None:
-    pending = read_json(PENDING)
+    try:
+        pending = read_json(PENDING)
+        moves = [Move(str(one["alias"]), one["to"]) for one in pending["moves"]]
+        lines = [Entry.model_validate(line) for line in pending["lines"]]
+        number, outcome, reason = pending["verdict"] or (None, "", "")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ClarityError(
+            f"{PENDING}: not what an interrupted move leaves; look at it and remove it, then "
+            "`clarity promote` decides anew"
+        ) from None
     standing = registry.aliases()
     versions = registry.versions()
-    for move in pending["moves"]:
-        alias, to = move["alias"], move["to"]
+    for move in moves:
+        alias, to = move.alias, move.to
         if standing.get(alias) != to and (to is None or to in versions):
             registry.set_alias(alias, to)
-    if pending["verdict"]:
-        number, outcome, reason = pending["verdict"]
-        if number in versions:
-            write_verdict(registry, number, outcome, reason)
-    lines = [Entry.model_validate(line) for line in pending["lines"]]
+    if number in versions:
+        write_verdict(registry, number, outcome, reason)
     history.append(line for line in lines if line not in history.entries)
     PENDING.unlink()
 
@@ -114,18 +120,34 @@ def settle(registry: Registry, history: History, say: Say) -> None:
         there, written = standing.get(alias), history.alias(alias)
         if there == written:
             continue
-        if there is None:
-            if written in versions:
-                registry.set_alias(alias, written)
-                say(f"{alias}: version {written}, as {history.path} has it")
+        moved = registry.moved(alias) if versions else None
+        if there is None and written in versions and moved != "":
+            registry.set_alias(alias, written)
+            say(f"{alias}: version {written}, as {history.path} has it")
             continue
-        line = entry(
-            "adopt",
-            "the alias was moved by hand",
-            alias=alias,
-            before=written,
-            after=there,
-            identities={there: versions[there].identity},
+        if there is None and written not in versions:
+            lost = known.get(written or 0)
+            there = next((n for n, one in versions.items() if lost and one.identity == lost), None)
+            if there is None:
+                continue  # its files may come back; `promote` says what it does meanwhile
+            registry.set_alias(alias, there)
+            why = f"version {written} is gone from the store; the same model is version {there}"
+        elif moved is None and there is not None:
+            why = "the alias was found there; nothing says who put it there"
+        elif moved == str(there or ""):
+            why = "this project moved it, at another commit than the history here tells of"
+        else:
+            why = "the alias was moved by hand"
+        history.append(
+            [
+                entry(
+                    "adopt",
+                    why,
+                    alias=alias,
+                    before=written,
+                    after=there,
+                    identities={} if there is None else {there: versions[there].identity},
+                )
+            ]
         )
-        history.append([line])
-        say(f"{alias}: version {there}, where somebody put it by hand; recorded")
+        say(f"{alias}: {'none' if there is None else f'version {there}'}; {why}; recorded")

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from clarity.errors import ClarityError
-from clarity.files import read_json
-from clarity.layout import Training
-from clarity.params import Gate, Params, load_params
-from clarity.registry.gate import Ruling, figures, rule
+from clarity.params import Gate, load_params
+from clarity.registry.choice import affordable, challengers
+from clarity.registry.gate import Ruling, figures, over_budget, rule
 from clarity.registry.history import CHALLENGER, CHAMPION, Entry, History, entry
 from clarity.registry.measure import GateSplit, Measured, compare, measure
 from clarity.registry.moves import Move, carry_out, settle
-from clarity.registry.versions import Registry, Version, registry_lock, workspace
+from clarity.registry.versions import NO_VERSION, Registry, Version, registry_lock
 from clarity.score.detector import Files
+from clarity.score.foreign import foreign
+from clarity.score.registered import TAG_DATA, TAG_TRAINING_DATA
 from clarity.store import open_store
 
 Say = Callable[[str], None]
@@ -37,68 +38,24 @@ def run(version: str | None = None, *, say: Say = print) -> None:
         settle(registry, history, say)
         versions = registry.versions()
         if not versions:
-            raise ClarityError(
-                f"{params.gate.name} has no version yet; `dvc repro` trains and publishes models"
-            )
-        challenger = (
-            registry.resolve(version)
-            if version is not None
-            else best_challenger(params, versions, history.withdrawn, say)
-        )
-        split = GateSplit.load()
+            raise ClarityError(NO_VERSION.format(name=params.gate.name))
         champion = history.alias(CHAMPION)
-        if champion is None:
+        if champion in versions and (note := foreign(versions[champion].tags)):
+            say(f"champion: {versions[champion].label} {note}")
+        if version is not None:
+            ranked = [registry.resolve(version)]
+        else:
+            ranked = challengers(params, versions, history.withdrawn, say)
+        split = GateSplit.load()
+        challenger = affordable(registry, ranked, champion, split, params.gate, say)
+        if challenger is None:
+            say("no version is within the budgets of gate.guards; nothing moves")
+        elif champion is None:
             _first(registry, history, challenger, split, params.gate, say)
         elif champion == challenger.number:
             say(f"{challenger.label} is champion already; nothing to decide")
         else:
             _contest(registry, history, versions, challenger, split, params.gate, say)
-
-
-def best_challenger(
-    params: Params, versions: dict[int, Version], withdrawn: set[int], say: Say
-) -> Version:
-    """Of the workspace's published trainings, the one with the best `val` figure of the metric.
-
-    Chosen on `val` alone, so that the gate's people have no part in the choice. Versions that were
-    rolled back are passed over: somebody had a reason; `clarity promote --version N` overrides it.
-    """
-    from clarity.score.registered import identity_of
-
-    by_identity = {one.identity: one for one in versions.values() if one.identity}
-    trainings = [Training(model, seed) for model in params.models for seed in params.seeds]
-    ranked: list[tuple[float, int, Version]] = []
-    for training in workspace(trainings):
-        found = by_identity.get(identity_of(training))
-        if found is None:
-            continue
-        if found.number in withdrawn:
-            say(f"{found.label} was rolled back and is passed over (--version overrides it)")
-            continue
-        ranked.append((val_figure(training, params.gate), -found.number, found))
-    if not ranked:
-        raise ClarityError(
-            "no published training of params.yaml's `models` is in the workspace; "
-            "run `dvc repro`, which ends with publishing"
-        )
-    best = max if params.gate.metric == "auroc" else min
-    figure = best(one[0] for one in ranked)
-    # Among equals the older version: it has been looked at longer.
-    return max((one for one in ranked if one[0] == figure), key=lambda one: one[1])[2]
-
-
-def val_figure(training: Training, gate: Gate) -> float:
-    """The gate's metric on `val`, as `evaluate` wrote it."""
-    details = read_json(training.details)
-    try:
-        if gate.metric == "auroc":
-            return float(details["anomaly"][details["best_score"]]["val"]["all"]["auroc"])
-        return float(details["reconstruction"]["val"][gate.metric])
-    except (KeyError, TypeError):
-        raise ClarityError(
-            f"{training.details}: no {gate.metric} on val to choose a challenger by; "
-            "choose another gate.metric, or evaluate again"
-        ) from None
 
 
 def _first(
@@ -111,6 +68,9 @@ def _first(
 ) -> None:
     """No champion yet: the challenger takes the post if it loads and scores the gate split."""
     measured = measure(registry, challenger, split, gate)
+    if broken := over_budget(measured.candidate, gate):
+        say(f"{challenger.label} does not take the post: {'; '.join(broken)}")
+        return
     why = (
         f"first champion: {challenger.label} scored the gate split, {gate.metric} "
         f"{measured.candidate.figure:.4f}; there was nobody to compare it with"
@@ -156,6 +116,7 @@ def _contest(
         split.kinds,
         gate,
         question=history.question(split.digest, pair),
+        foreign=_foreign_to(challenger, opponent.version),
     )
     ruling.numbers["gate_split"] = split.digest[:PREFIX]
     why = _reason(ruling, challenger, opponent.version, split, passed_over)
@@ -216,17 +177,27 @@ def _opponent(
 def _reason(
     ruling: Ruling, challenger: Version, champion: Version, split: GateSplit, passed_over: str
 ) -> str:
-    from clarity.score.registered import TAG_DATA
-
     parts = [passed_over] if passed_over else []
     parts.append(f"{challenger.label} against {champion.label}: {ruling.reason}")
     mine, theirs = challenger.tags.get(TAG_DATA, ""), champion.tags.get(TAG_DATA, "")
+    if _foreign_to(challenger, champion):
+        parts.append(
+            "the champion is foreign, trained on other data: its speed, size and false "
+            "alarms bind nobody"
+        )
     if mine != theirs:
         parts.append(
             f"the data changed ({theirs[:8] or 'unknown'} to {mine[:8] or 'unknown'}): both were "
             "scored on the present gate split, some of whose people the champion may have seen"
         )
     return "; ".join(parts)
+
+
+def _foreign_to(challenger: Version, champion: Version) -> bool:
+    """Whether the champion is of other data than the workspace's, and than the challenger."""
+    alike = challenger.tags.get(TAG_TRAINING_DATA) == champion.tags.get(TAG_TRAINING_DATA)
+    known = TAG_TRAINING_DATA in challenger.tags and alike
+    return bool(foreign(champion.tags)) and not known
 
 
 def _identities(versions: dict[int, Version], *numbers: int | None) -> dict[int, str]:

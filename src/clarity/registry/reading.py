@@ -6,6 +6,7 @@ read-only. Where the store is a server, MLflow's client is asked instead.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clarity.address import sqlite_file, tracking_uri
 from clarity.errors import ClarityError
 from clarity.score.registered import (
     TAG_COMMIT,
@@ -27,7 +29,7 @@ from clarity.score.registered import (
     TAG_STAGE,
     TAG_WEIGHTS,
 )
-from clarity.store import EXPERIMENT, tracking_uri
+from clarity.store import EXPERIMENT
 
 #: Tags whose value may be given by its beginning.
 DIGESTS = (
@@ -73,9 +75,8 @@ class Reader(ABC):
 
 def open_reader(name: str) -> Reader:
     """A reader of the registered model ``name`` in the present store."""
-    uri = tracking_uri()
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///"))
+    path = sqlite_file(tracking_uri())
+    if path is not None and "MLFLOW_REGISTRY_URI" not in os.environ:
         if not path.is_file():
             raise ClarityError(
                 f"{path}: no MLflow store yet; `dvc repro` fills it, `clarity backfill` refills it"

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from clarity.errors import ClarityError
 from clarity.layout import MLRUNS, Training
+from clarity.redact import printable
 from clarity.registry.history import CHALLENGER, CHAMPION
 from clarity.score.detector import Files
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 #: Two promotions at once would each compare with a champion that the other replaces.
 LOCK = MLRUNS / ".registry.lock"
 PATIENCE = 600.0
+#: Tag of the registered model, per alias: which version we put it at.
+MOVED = "clarity.moved."
+NO_VERSION = (
+    "{name} has no version in MLflow's store; `dvc repro` trains and publishes models, and where "
+    "it says that all is up to date, `clarity backfill` publishes what is there"
+)
 
 
 @dataclass(frozen=True)
@@ -87,19 +94,24 @@ class Registry:
         }
 
     def set_alias(self, alias: str, number: int | None) -> None:
-        """Move an alias, or take it away."""
+        """Move an alias, or take it away; the model's tag says that it was us."""
+        self.client.set_registered_model_tag(self.name, f"{MOVED}{alias}", str(number or ""))
         if number is None:
             self.client.delete_registered_model_alias(self.name, alias)
         else:
             self.client.set_registered_model_alias(self.name, alias, str(number))
 
+    def moved(self, alias: str) -> str | None:
+        """Where this project last put an alias, empty where it took it away; None: it never did."""
+        tags = self.client.get_registered_model(self.name).tags
+        found = tags.get(f"{MOVED}{alias}")
+        return None if found is None else str(found)
+
     def resolve(self, wanted: str) -> Version:
         """A version by number (``3``, ``v3``) or alias."""
         versions = self.versions()
         if not versions:
-            raise ClarityError(
-                f"{self.name} has no version yet; `dvc repro` trains and publishes models"
-            )
+            raise ClarityError(NO_VERSION.format(name=self.name))
         text = wanted.removeprefix("v")
         number = int(text) if text.isascii() and text.isdigit() else self.aliases().get(wanted)
         if number is None:
@@ -116,7 +128,7 @@ class Registry:
         """The version's own four files, downloaded where the store is remote."""
         from clarity.score.registered import files_of
 
-        return files_of(self.name, version.number)
+        return files_of(self.name, version.number, version.tags)
 
 
 def _version(found: object) -> Version:
@@ -127,7 +139,7 @@ def _version(found: object) -> Version:
     return Version(
         number,
         tags.get(TAG_IDENTITY, ""),
-        tags.get(TAG_NAME, f"version {number}"),
+        printable(tags.get(TAG_NAME, f"version {number}")),
         getattr(found, "run_id", "") or "",
         getattr(found, "source", "") or "",
         tags,

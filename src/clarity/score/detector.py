@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clarity.errors import ClarityError
-from clarity.files import read_json
+from clarity.files import read_json, sha256_bytes, sha256_file
 from clarity.layout import CHANNELS, IMAGE_SIZE, Training
 
 if TYPE_CHECKING:
@@ -45,6 +46,18 @@ class Files:
     def of_artifacts(cls, artifacts: dict[str, str]) -> Files:
         """The files of a logged model: MLflow's mapping of artifact name to path."""
         return cls(*(Path(artifacts[name]) for name in cls.__dataclass_fields__))
+
+    def digests(self) -> tuple[str, str]:
+        """SHA-256 of the weights (with their description) and of the evaluation.
+
+        The evaluation counts with what a version is served and judged by: every figure and the
+        scorer. Pictures do not count: drawing them anew makes no other model.
+        """
+        return _digest(self.weights, self.description), _digest(self.details, self.scorer)
+
+
+def _digest(*paths: Path) -> str:
+    return sha256_bytes("".join(f"{sha256_file(path)}\n" for path in paths).encode())
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,8 @@ class Detector:
         self.score_name = str(details["best_score"])
         entry = details["threshold"][self.score_name]
         self.threshold = float(entry["value"])
+        if not math.isfinite(self.threshold):
+            raise ValueError(f"the threshold of {self.score_name} is {self.threshold}")
         #: Share of normals above the threshold that it was set for.
         self.stated_rate = float(entry["false_alarm_rate"])
         # PCA has buffers and no parameters.
@@ -88,7 +103,6 @@ class Detector:
     @classmethod
     def load(cls, files: Files, device: str = "cpu") -> Detector:
         """Rebuild from files; :class:`ClarityError` names the one that is missing or broken."""
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         from clarity.evaluate.scorer import load_scorer
@@ -102,7 +116,7 @@ class Detector:
             return cls(model, load_scorer(files.scorer), read_json(files.details))
         except ClarityError:
             raise
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        except Exception as error:  # torn or invented files: whatever a parser or torch raises
             first = (str(error).splitlines() or [""])[0]
             raise ClarityError(
                 f"{files.weights.parent}: cannot be loaded: {type(error).__name__}: {first}"

@@ -13,6 +13,7 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from clarity.errors import ClarityError
 from clarity.score.detector import Detector, Files
 from clarity.score.pictures import encode_png, error_map
 from clarity.score.requests import read_images
@@ -26,7 +27,15 @@ class ScoringModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Rebuild network, scorer and threshold from the version's own artifacts."""
-        self.detector = Detector.load(Files.of_artifacts(context.artifacts))
+        files = Files.of_artifacts(context.artifacts)
+        published = context.model_config or {}
+        for name, found in zip(("weights", "evaluation"), files.digests(), strict=True):
+            if published.get(name, found) != found:
+                raise ClarityError(
+                    f"{name}: changed since the model was published ({found[:12]}, not "
+                    f"{str(published[name])[:12]})"
+                )
+        self.detector = Detector.load(files)
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Score images.

@@ -3,13 +3,16 @@ what scoring and the gate read back."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clarity.errors import ClarityError
-from clarity.files import sha256_bytes, sha256_file
+from clarity.files import sha256_bytes
 from clarity.layout import Training
+from clarity.redact import printable, redact
 from clarity.score.detector import Detector, Files
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ TAG_FAMILY = "clarity.family"
 TAG_MODEL = "clarity.model"
 TAG_SEED = "clarity.seed"
 TAG_DATA = "clarity.data"
+#: Digest of the images that the training has seen; TAG_DATA is that of the whole index.
+TAG_TRAINING_DATA = "clarity.training_data"
 TAG_COMMIT = "clarity.commit"
 TAG_STAGE = "clarity.stage"
 TAG_FINGERPRINT = "clarity.fingerprint"
@@ -33,17 +38,8 @@ TAG_DIRTY = "clarity.commit_dirty"
 
 
 def digests_of(training: Training, root: Path = Path()) -> tuple[str, str]:
-    """SHA-256 of a training's weights (with their description) and of its evaluation.
-
-    The evaluation counts with what a version is served and judged by: every figure and the scorer.
-    Pictures do not count: drawing them anew makes no other model.
-    """
-    files = Files.of_training(training, root)
-    return _digest(files.weights, files.description), _digest(files.details, files.scorer)
-
-
-def _digest(*paths: Path) -> str:
-    return sha256_bytes("".join(f"{sha256_file(path)}\n" for path in paths).encode())
+    """SHA-256 of a training's weights (with their description) and of its evaluation."""
+    return Files.of_training(training, root).digests()
 
 
 def identity_of(training: Training) -> str:
@@ -84,17 +80,22 @@ def load_registered(wanted: str, *, name: str | None = None) -> Registered:
         ClarityError: no such version or alias, or its files are gone or broken.
     """
     from clarity.params import load_params
+    from clarity.score.foreign import foreign
     from clarity.store import open_store
 
     name = name or load_params().gate.name
     number, tags = find_version(open_store(), name, wanted)
-    return Registered(
+    found = Registered(
         name,
         number,
         tags.get(TAG_IDENTITY, ""),
-        tags.get(TAG_NAME, "?"),
-        Detector.load(files_of(name, number)),
+        printable(tags.get(TAG_NAME, "?")),
+        Detector.load(files_of(name, number, tags)),
     )
+    if note := foreign(tags):
+        advice = "`clarity promote` puts a model of this data before the gate"
+        print(f"clarity: {found.label} {note}; {advice}", file=sys.stderr)
+    return found
 
 
 def find_version(client: MlflowClient, name: str, wanted: str) -> tuple[int, dict[str, str]]:
@@ -107,32 +108,57 @@ def find_version(client: MlflowClient, name: str, wanted: str) -> tuple[int, dic
             found = client.get_model_version(name, text)
         else:
             found = client.get_model_version_by_alias(name, wanted)
-    except MlflowException:
-        hint = "`clarity promote` chooses a champion from what `dvc repro` published"
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise ClarityError(f"{name}, {wanted}: MLflow refuses: {_first(error)}") from None
+        hint = (
+            "`clarity promote` chooses a champion from what `dvc repro` published; `clarity "
+            "backfill` brings back what MLflow's store has lost"
+        )
         raise ClarityError(f"{wanted}: no such version or alias of {name}; {hint}") from None
     return int(found.version), dict(found.tags)
 
 
-def files_of(name: str, number: int) -> Files:
+def files_of(name: str, number: int, tags: Mapping[str, str] | None = None) -> Files:
     """The four files of a version; downloaded where the store is remote, else where they lie.
 
+    Args:
+        name, number: of the registered model and of the version.
+        tags: the version's; where given, the files must have the digests that it was published
+            with, so that nothing damaged is served or judged.
+
     Raises:
-        ClarityError: they are gone, or it is no model of this project.
+        ClarityError: they are gone or changed, or it is no model of this project.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
     where = f"{name} version {number}"
-    mend = "`clarity backfill` refills the store from the workspace's outputs"
+    mend = "`clarity backfill` puts back what the workspace's outputs have"
     try:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/{number}"))
         flavor = Model.load(str(folder)).flavors["python_function"]
         artifacts = {key: str(folder / at["path"]) for key, at in flavor["artifacts"].items()}
         files = Files.of_artifacts(artifacts)
+        weights, evaluation = files.digests()
     except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise ClarityError(f"{where}: its files are gone ({reason}); {mend}") from None
-    except KeyError as error:
-        raise ClarityError(f"{where}: no scoring model of Clarity: no {error}") from None
+        raise ClarityError(f"{where}: its files are gone ({_first(error)}); {mend}") from None
+    except Exception as error:  # MLmodel is YAML that anybody may have changed
+        raise ClarityError(f"{where}: no scoring model of Clarity ({_first(error)})") from None
+    for what, found, key in (
+        ("weights", weights, TAG_WEIGHTS),
+        ("evaluation", evaluation, TAG_EVALUATION),
+    ):
+        published = (tags or {}).get(key)
+        if published and found != published:
+            raise ClarityError(
+                f"{where}: its {what} changed in the store since it was published ({found[:12]}, "
+                f"not {published[:12]}); {mend}"
+            )
     return files
+
+
+def _first(error: Exception) -> str:
+    """An error of MLflow's in one line of at most 150 characters, without an address's secrets."""
+    return redact(" ".join(str(error).split()))[:150] or type(error).__name__

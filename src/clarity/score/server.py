@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -46,19 +47,23 @@ def application(model: str) -> tuple[FastAPI, str]:
     # Before MLflow is imported: scoring needs no tracing of its own requests.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from clarity.params import load_params
+    from clarity.redact import printable
+    from clarity.score.foreign import foreign
     from clarity.score.registered import TAG_NAME, files_of, find_version
     from clarity.store import open_store
 
     name = load_params().gate.name
     number, tags = find_version(open_store(), name, model)
-    files_of(name, number)  # says in one line what MLflow would say in a traceback
+    files_of(name, number, tags)  # says in one line what MLflow would say in a traceback
     import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.pyfunc import scoring_server
 
     # MLflow advises whoever writes a model, not whoever serves one.
     warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")
-    label = f"{name} version {number} ({tags.get(TAG_NAME, '?')})"
+    label = f"{name} version {number} ({printable(tags.get(TAG_NAME, '?'))})"
+    if note := foreign(tags):
+        print(f"clarity: {label} {note}", file=sys.stderr)
     try:
         loaded: Any = mlflow.pyfunc.load_model(f"models:/{name}/{number}")
     except (MlflowException, OSError) as error:

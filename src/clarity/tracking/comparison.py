@@ -61,7 +61,7 @@ def publish(
         if (REPORTS / "figures").is_dir():
             shutil.copytree(REPORTS / "figures", Path(folder) / "figures")
         client.log_artifacts(run_id, folder)
-    lines = [f"- {line}" for line in dict.fromkeys(notes.sentences(verdicts))]
+    lines = [f"- {line}" for line in notes.sentences(verdicts)]
     tags = {
         keys.KIND: keys.COMPARISON,
         keys.CURRENT: "true",

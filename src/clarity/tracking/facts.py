@@ -16,6 +16,7 @@ from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes, sha256_file, sha256_tree
 from clarity.layout import INDEX, SOURCE, Training
 from clarity.params import Params
+from clarity.score.foreign import training_data
 from clarity.score.registered import (
     TAG_COMMIT,
     TAG_DATA,
@@ -124,11 +125,13 @@ class Dataset:
 
     Attributes:
         digest: SHA-256 of index.csv, which lists the SHA-256 of every image.
+        seen: digest of the images that trainings see, by which a version is foreign or not.
         rows: images by split, normals and anomalies apart.
     """
 
     name: str
     digest: str
+    seen: str
     rows: dict[str, int]
     source: dict[str, Any]
 
@@ -142,7 +145,8 @@ class Dataset:
                 rows[name] = rows.get(name, 0) + 1
         source = read_json(SOURCE) if SOURCE.is_file() else {}
         name = params.data.name or params.data.source
-        return cls(name, sha256_file(INDEX), rows, source if isinstance(source, dict) else {})
+        source = source if isinstance(source, dict) else {}
+        return cls(name, sha256_file(INDEX), training_data(), rows, source)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from clarity.score.registered import TAG_DATA, TAG_IDENTITY, TAG_STAGE
@@ -113,18 +114,26 @@ def _count(value: Any) -> str:
 
 
 def sentences(verdicts: Any) -> list[str]:
-    """Every ``sentence`` in verdicts.json, in the file's order."""
+    """Every ``sentence`` in verdicts.json, in the file's order; each once.
+
+    What stands below a sentence only explains it: "needs at least 2 more seeds" says nothing alone.
+    """
     if isinstance(verdicts, dict):
-        own = [verdicts["sentence"]] if isinstance(verdicts.get("sentence"), str) else []
-        return own + [line for value in verdicts.values() for line in sentences(value)]
+        if isinstance(verdicts.get("sentence"), str):
+            return [verdicts["sentence"]]
+        return _unique(line for value in verdicts.values() for line in sentences(value))
     if isinstance(verdicts, list):
-        return [line for value in verdicts for line in sentences(value)]
+        return _unique(line for value in verdicts for line in sentences(value))
     return []
+
+
+def _unique(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(lines))
 
 
 def experiment_note(verdicts: Any, table: str, view: str) -> str:
     """What one reads on top of the experiment: the question, the answer, where to look."""
-    found = list(dict.fromkeys(sentences(verdicts)))
+    found = sentences(verdicts)
     lines = [
         "## Does a larger autoencoder reconstruct more clearly?",
         "\n".join(f"- {line}" for line in found),

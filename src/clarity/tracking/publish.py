@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from clarity.address import project_root
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes, write_json
 from clarity.layout import MLRUNS, PUBLISHED, Training
 from clarity.params import Params, load_params
+from clarity.redact import redact
 from clarity.score.registered import TAG_EVALUATION, TAG_FINGERPRINT, TAG_WEIGHTS
-from clarity.store import experiment_id, open_store, project_root
+from clarity.store import experiment_id, open_store
 from clarity.tracking import comparison, facts, keys, notes, runs, versions
 from clarity.tracking.facts import Dataset, Facts
 
@@ -31,16 +33,27 @@ if TYPE_CHECKING:
 #: Most rows of the table that MLflow shows; the whole table is an artifact beside it.
 TABLE_ROWS = 2000
 TABLE = "test_images.json"
+#: Of the registered model; what somebody wrote in its place is left.
+DESCRIPTION = (
+    "Every evaluated training is a version. `champion` is the one that scores and serves: the "
+    "first took the post with nobody to compare it with, each later one because `clarity promote` "
+    "found it measurably better on the gate split. `clarity history` says which and why."
+)
+FORMER_DESCRIPTION = (
+    "Every evaluated training is a version; `champion` is the one that `clarity promote` found "
+    "measurably better on the gate split."
+)
 #: Curves in MLflow and curves.csv are the same when they differ by less than this share.
 TOLERANCE = 1e-6
 
 
-def run(numbers: Mapping[int, str] | None = None) -> None:
+def run(numbers: Mapping[int, str] | None = None, *, mend: bool = False) -> None:
     """Publish every training of params.yaml, and the comparison.
 
     Args:
         numbers: version number → identity of the versions there ever were, so that a lost store
             gets the same numbers again; None where nobody remembers.
+        mend: look into every version's files too, and put back what is lost or changed.
 
     Raises:
         ClarityError: an output is missing, or MLflow's store does not answer.
@@ -56,9 +69,9 @@ def run(numbers: Mapping[int, str] | None = None) -> None:
     with FileLock(lock):
         client = open_store()
         try:
-            Publisher(client, params, data, numbers or {}).publish(everything)
+            Publisher(client, params, data, numbers or {}, mend=mend).publish(everything)
         except MlflowException as error:
-            reason = " ".join(str(error.message).split())[:300]
+            reason = redact(" ".join(str(error.message).split()))[:300]
             raise ClarityError(f"MLflow refused a part of the results: {reason}") from error
     write_json(PUBLISHED, receipt(params, data, everything))
 
@@ -84,8 +97,15 @@ class Publisher:
     """One pass over all trainings, against one store."""
 
     def __init__(
-        self, client: MlflowClient, params: Params, data: Dataset, numbers: Mapping[int, str]
+        self,
+        client: MlflowClient,
+        params: Params,
+        data: Dataset,
+        numbers: Mapping[int, str],
+        *,
+        mend: bool = False,
     ) -> None:
+        self.mend = mend
         self.client = client
         self.experiment = experiment_id(client)
         self.model = params.gate.name
@@ -107,6 +127,8 @@ class Publisher:
         order = versions.in_order(everything, self.numbers)
         for one, number in track(order, "publishing", transient=True, disable=not _terminal()):
             kept[one.training.name] = self._training(one, number)
+            if self.mend:
+                versions.mend(self.client, self.model, self.versions[one.identity].number, one)
         self._supersede(kept)
         comparison.publish(self.client, self.experiment, self.runs, everything, self.commit)
 
@@ -114,15 +136,14 @@ class Publisher:
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.get_registered_model(self.model)
+            known = self.client.get_registered_model(self.model).description
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            self.client.create_registered_model(
-                self.model,
-                description="Every evaluated training is a version; `champion` is the one that "
-                "`clarity promote` found measurably better on the gate split.",
-            )
+            self.client.create_registered_model(self.model, description=DESCRIPTION)
+        else:
+            if known == FORMER_DESCRIPTION:
+                self.client.update_registered_model(self.model, DESCRIPTION)
 
     def _training(self, one: Facts, number: int | None) -> str:
         """Complete the run of one training, and its version; return the run's id."""

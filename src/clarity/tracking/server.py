@@ -11,8 +11,10 @@ import time
 import urllib.error
 import urllib.request
 
+from clarity.address import VARIABLE, is_database, project_root, sqlite_file, tracking_uri
 from clarity.errors import ClarityError
-from clarity.store import artifacts, open_store, project_root, tracking_uri
+from clarity.redact import redact
+from clarity.store import artifacts, open_store
 from clarity.tracking import view
 
 HOST = "127.0.0.1"
@@ -30,10 +32,9 @@ def serve(port: int) -> None:
         ClarityError: the port is taken, the store is broken, or the server does not start.
     """
     uri = tracking_uri()
-    if not uri.startswith("sqlite:"):
+    if sqlite_file(uri) is None and not is_database(uri):
         raise ClarityError(
-            f"MLFLOW_TRACKING_URI is {uri}: that server has its own UI; open it there, or unset "
-            "the variable"
+            f"{VARIABLE} is {uri}: that server has its own UI; open it there, or unset the variable"
         )
     _free(port)
     client = open_store()
@@ -42,12 +43,13 @@ def serve(port: int) -> None:
     command = [
         *(sys.executable, "-m", "mlflow", "server"),
         *("--host", HOST, "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", uri),
         # Where new experiments put their artifacts; it is served, so that a browser gets them.
         *("--artifacts-destination", artifacts(root).as_uri(), "--serve-artifacts"),
     ]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
+    environment.pop(VARIABLE, None)
+    # Not on the command line, which everybody on the machine can read: it may hold a password.
+    environment["MLFLOW_BACKEND_STORE_URI"] = uri
     # A group of its own: every worker goes when we go.
     with subprocess.Popen(
         command,
@@ -104,7 +106,7 @@ def _follow(process: subprocess.Popen[str]) -> int:
     assert process.stderr is not None
     for line in process.stderr:
         if " ERROR " in line or "Traceback" in line:
-            print(line, end="", file=sys.stderr)
+            print(redact(line), end="", file=sys.stderr)
     return process.wait()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import clarity
 from clarity.errors import ClarityError
 from clarity.score.detector import Files
-from clarity.score.registered import TAG_IDENTITY
+from clarity.score.registered import TAG_IDENTITY, TAG_TRAINING_DATA, files_of
 from clarity.tracking import keys, notes
 from clarity.tracking.facts import Dataset, Facts
 
@@ -60,10 +60,15 @@ def in_order(facts: list[Facts], numbers: Mapping[int, str]) -> list[tuple[Facts
     return [(one, place.get(one.identity, fresh if numbers else None)) for one in ordered]
 
 
-def reserve(client: MlflowClient, name: str, number: int, source: str) -> None:
-    """Use up the numbers below ``number`` by versions made and deleted again."""
+def reserve(client: MlflowClient, name: str, number: int, run_id: str, model_id: str) -> None:
+    """Use up the numbers below ``number`` by versions made and deleted again.
+
+    A server takes no version whose source is a logged model without that model's id.
+    """
     while highest(client, name) < number - 1:
-        blank = client.create_model_version(name, source=source)
+        blank = client.create_model_version(
+            name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id
+        )
         client.delete_model_version(name, blank.version)
         if int(blank.version) >= number - 1:
             return
@@ -92,52 +97,80 @@ def register(
     where it had one before.
     """
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     package = Path(clarity.__file__).parent
     card = notes.model_card(facts, data)
-    files = Files.of_training(facts.training)
     tags = {
         key: value
         for key, value in {**facts.tags, **commit}.items()
         if not key.startswith("mlflow.") and key != keys.KIND
     }
+    tags[TAG_TRAINING_DATA] = data.seen
     figures = {key: f"{facts.metrics[key]:.6g}" for key in NUMBERS if key in facts.metrics}
     with quiet():
-        info = _log_model(mlflow, run_id, facts, package, files, tags)
+        info = _log_model(mlflow, run_id, facts, package, tags)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model_card.md"
         path.write_text(card, encoding="utf-8")
         client.log_model_artifact(info.model_id, str(path))
-    source = f"models:/{info.model_id}"
-    if number is not None:
-        reserve(client, name, number, source)
-    version = client.create_model_version(
-        name,
-        source=source,
-        run_id=run_id,
-        tags={**tags, **figures},
-        description=card,
-        model_id=info.model_id,
-    )
+    try:
+        if number is not None:
+            reserve(client, name, number, run_id, info.model_id)
+        version = client.create_model_version(
+            name,
+            source=f"models:/{info.model_id}",
+            run_id=run_id,
+            tags={**tags, **figures},
+            description=card,
+            model_id=info.model_id,
+        )
+    except MlflowException:
+        # The next try logs it anew: models that are nobody's version would pile up.
+        with suppress(MlflowException):
+            client.delete_logged_model(info.model_id)
+        raise
     return Published(int(version.version), info.model_id, run_id)
 
 
+def mend(client: MlflowClient, name: str, number: int, facts: Facts) -> bool:
+    """Put a version's files back where the store has lost or changed them; whether it had.
+
+    They go where the version says its files are, so that its number and its aliases stay.
+    """
+    import mlflow
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    try:
+        files_of(name, number, facts.tags)
+    except ClarityError:
+        pass
+    else:
+        return False
+    place = client.get_model_version_download_uri(name, str(number))
+    if place.startswith("models:/"):
+        place = client.get_logged_model(place.removeprefix("models:/")).artifact_location
+    package = Path(clarity.__file__).parent
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        mlflow.pyfunc.save_model(str(model), **_model(facts, package))
+        repository: Any = get_artifact_repository(place, client.tracking_uri)
+        repository.log_artifacts(str(model))
+    files_of(name, number, facts.tags)
+    return True
+
+
 def _log_model(
-    mlflow: Any, run_id: str, facts: Facts, package: Path, files: Files, tags: Mapping[str, str]
+    mlflow: Any, run_id: str, facts: Facts, package: Path, tags: Mapping[str, str]
 ) -> Any:
     """Log the model into the run, and see that what was logged scores its own example."""
-    from clarity.score.signature import input_example, pip_requirements, signature
+    from clarity.score.signature import input_example
 
     mlflow.start_run(run_id=run_id, log_system_metrics=False)
     try:
         info = mlflow.pyfunc.log_model(
             name=facts.training.name,
-            python_model=str(package / "score" / "pyfunc_model.py"),
-            artifacts={name: str(getattr(files, name)) for name in Files.__dataclass_fields__},
-            code_paths=[str(package)],
-            pip_requirements=pip_requirements(),
-            signature=signature(),
-            input_example=input_example(),
+            **_model(facts, package),
             params=facts.params,
             tags=tags,
             model_type="anomaly detector",
@@ -154,6 +187,24 @@ def _log_model(
             f"`dvc repro -f evaluate@{facts.training.name}` makes the scorer anew"
         ) from error
     return info
+
+
+def _model(facts: Facts, package: Path) -> dict[str, Any]:
+    """What MLflow is to write of a model, wherever it writes it."""
+    from clarity.score.signature import input_example, pip_requirements, signature
+
+    files = Files.of_training(facts.training)
+    weights, evaluation = files.digests()
+    return {
+        "python_model": str(package / "score" / "pyfunc_model.py"),
+        "artifacts": {name: str(getattr(files, name)) for name in Files.__dataclass_fields__},
+        "code_paths": [str(package)],
+        "pip_requirements": pip_requirements(),
+        "signature": signature(),
+        "input_example": input_example(),
+        # Checked wherever the model is loaded, also by MLflow alone.
+        "model_config": {"weights": weights, "evaluation": evaluation},
+    }
 
 
 @contextmanager
