@@ -30,9 +30,10 @@ REGISTRY = "Registry"
 @app.command()
 def check() -> None:
     """Check params.yaml and name the first mistake in it."""
-    from clarity.params import load_params
+    from clarity.params import check_data_path, load_params
 
     params = load_params()
+    check_data_path(params.data)
     typer.echo(f"params.yaml is fine: {len(params.models)} models, {len(params.seeds)} seed(s)")
 
 
