@@ -78,7 +78,7 @@ def gather(folders: list[Path], scores: Path | None, params: Params) -> Arrivals
                 continue
             known.add(digest[:16])
             try:
-                images.append(to_square(decode(path.read_bytes())))
+                images.append(to_square(decode(path.read_bytes(), params.preprocess.white)))
             except ImageProblem as problem:
                 rejected.append((str(path), str(problem)))
             else:

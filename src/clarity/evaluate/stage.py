@@ -83,6 +83,8 @@ def run(model: str, seed: int) -> None:
         "latent_space": latent_space,
         "samples": samples,
     }
+    if params.preprocess.white is not None:  # what scores new pictures reads them alike
+        details["white"] = params.preprocess.white
     _write(training, details, measured, pictures)
     scorer.save(training.scorer)
     _warn(training, details)

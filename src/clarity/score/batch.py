@@ -64,6 +64,7 @@ def run(path: Path, output: Path, model: str) -> None:
 
     source = open_source(path)
     registered = load_registered(model)
+    source.white = registered.detector.white
     console = Console(stderr=True, soft_wrap=True)
     key = sha256_bytes(f"{source.identity()}\0{registered.identity}\0{PIECE}".encode())
     if _complete(output, key):
@@ -71,6 +72,8 @@ def run(path: Path, output: Path, model: str) -> None:
         return
     parts = _prepare(output, key)
     score_parts(source, registered.detector, parts, console)
+    for line in source.seen.lines():
+        console.print(f"{path}: {line}")
     scored, rejected, anomalous = _finish(source, registered.detector, output, parts)
     write_json(
         output / SUMMARY,

@@ -12,7 +12,7 @@ from clarity.errors import ClarityError
 from clarity.files import sha256_bytes
 from clarity.ingest.npy import Array, read_header
 from clarity.layout import CHANNELS, IMAGE_SIZE
-from clarity.preprocess.images import ImageProblem, Pixels, decode, from_array, to_square
+from clarity.preprocess.images import ImageProblem, Pixels, Seen, decode, from_array, to_square
 
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, CHANNELS)
 
@@ -32,6 +32,13 @@ class Piece:
 
 class Source(ABC):
     """N images by place; reading again gives the same."""
+
+    #: The model's ``preprocess.white``; set it before reading.
+    white: int | None = None
+
+    def __init__(self) -> None:
+        #: What is to be said of all that was read.
+        self.seen = Seen()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -71,6 +78,7 @@ class Pictures(Source):
     def __init__(self, root: Path, paths: list[Path]) -> None:
         if not paths:
             raise ClarityError(f"{root}: an empty folder; put pictures into it")
+        super().__init__()
         self.root = root
         self.paths = paths
 
@@ -87,7 +95,7 @@ class Pictures(Source):
         for position, path in enumerate(self.paths[start:stop], start=start):
             name = path.relative_to(self.root).as_posix()
             try:
-                images.append(to_square(decode(path.read_bytes())))
+                images.append(to_square(decode(path.read_bytes(), self.white, self.seen)))
             except (ImageProblem, OSError) as problem:
                 reason = str(problem) if isinstance(problem, ImageProblem) else problem.strerror
                 piece.rejected.append((position, name, reason or "not readable"))
@@ -108,6 +116,7 @@ class Rows(Source):
             raise ClarityError(
                 f"{array.path}: in Fortran order; save it with numpy.save(numpy.ascontiguousarray)"
             )
+        super().__init__()
         self.array = array
 
     def __len__(self) -> int:
@@ -124,13 +133,15 @@ class Rows(Source):
         rows = np.frombuffer(content, array.dtype).reshape(-1, *array.shape[1:])
         places = range(start, start + len(rows))
         names = [f"{array.path.stem}/{row}" for row in places]
-        if array.dtype == np.uint8 and array.shape[1:] == IMAGE_SHAPE:
+        plain = self.white is None or self.white >= 255
+        if plain and array.dtype == np.uint8 and array.shape[1:] == IMAGE_SHAPE:
+            self.seen.value(255, int(rows.max()))
             return Piece(rows, names, list(places))
         piece = Piece(np.empty((0, *IMAGE_SHAPE), np.uint8))
         images = []
         for place, name, row in zip(places, names, rows, strict=True):
             try:
-                images.append(to_square(from_array(row)))
+                images.append(to_square(from_array(row, self.white, self.seen)))
             except ImageProblem as problem:
                 piece.rejected.append((place, name, str(problem)))
                 continue
