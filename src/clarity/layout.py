@@ -73,8 +73,13 @@ class Training:
 
     @property
     def weights(self) -> Path:
-        """Weights of the best epoch, as safetensors."""
+        """Weights of the best epoch within ``train.epochs``, as safetensors."""
         return self.directory / "weights.safetensors"
+
+    @property
+    def same_compute(self) -> Path:
+        """Weights of the best epoch within ``train.compute``; no tensors where that is null."""
+        return self.directory / "same_compute.safetensors"
 
     @property
     def description(self) -> Path:
