@@ -57,7 +57,7 @@ quick: $(READY) ## A look at the whole pipeline in about a minute, in .quick/
 	cp .dvc/config .quick/.dvc/ && printf '[core]\n    no_scm = true\n' > .quick/.dvc/config.local
 	cp -r .dvc/plots .quick/.dvc/ 2>/dev/null || true
 	clarity preset quick --root .quick
-	cd .quick && PYTHONPATH=src dvc repro
+	cd .quick && dvc repro
 	echo "open .quick/reports/index.html, or: cd .quick && ../$(VENV)/bin/clarity ui"
 
 flow: $(READY) ## `dvc repro` as a Prefect flow: only what is stale, seen in Prefect's UI
