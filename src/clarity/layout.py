@@ -122,6 +122,16 @@ class Training:
         return self.evaluation / "per_image.parquet"
 
     @property
+    def same_compute_images(self) -> Path:
+        """The same metrics of train and test normals, by the weights of the same compute."""
+        return self.evaluation / "same_compute.parquet"
+
+    @property
+    def frequency(self) -> Path:
+        """Power of error and original by spatial frequency, of a sample of normals."""
+        return self.evaluation / "frequency.safetensors"
+
+    @property
     def scorer(self) -> Path:
         """The fitted anomaly scorer, with its thresholds, as safetensors."""
         return self.evaluation / "scorer.safetensors"
