@@ -160,11 +160,23 @@ def test_latent_space_and_samples_are_described(project: Path) -> None:
         for split in ("train", "test"):
             assert len(space["path_length"][split]) == len(space["path_pairs"][split]) == 3
             assert min(space["path_length"][split]) >= 1 - 1e-6
+            for key in ("jump", "jump_haarpsi"):
+                assert len(space[key][split]) == 3
+                assert all(1 <= value <= 4 + 1e-6 for value in space[key][split])
+            assert space["crossfade_mean"][split] == pytest.approx(
+                np.mean(space["crossfade"][split])
+            )
             assert all(a != b for a, b in space["path_pairs"][split])
         assert 1 <= space["participation_ratio"] <= space["participation_bound"]
         assert found["samples"]["method"] == method
         assert len(found["samples"]["sharpness"]) == 8
         assert found["samples"]["frechet"] >= 0
+        for key in ("precision", "recall", "precision_train", "recall_train"):
+            assert 0 <= found["samples"][key] <= 1
+        # A VAE draws from its prior, and beside that from a density fitted to its latents.
+        fitted = found["samples"]["fitted"]
+        assert (fitted is not None) == (method == "prior")
+        assert fitted is None or (fitted["method"], len(fitted["sharpness"])) == ("mixture", 8)
     assert ("collapsed" in details(project, "vae-tiny")["latent_space"]) is True
     paths = [details(project, model)["latent_space"]["path_pairs"] for model in MODELS]
     assert all(pairs == paths[0] for pairs in paths)
