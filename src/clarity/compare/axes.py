@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 #: Fewest and most ticks of a logarithmic axis.
-_FEWEST, _MOST = 2, 6
+_FEWEST, _MOST = 3, 6
 #: Mantissas to try, from the sparsest.
 _STEPS: tuple[tuple[float, ...], ...] = (
     (1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(m / 10 for m in range(10, 100)),
@@ -17,7 +18,7 @@ _STEPS: tuple[tuple[float, ...], ...] = (
 
 
 def readable(axis: Any) -> None:
-    """Ticks at round numbers on a logarithmic axis, at least two of them, however short it is."""
+    """Ticks at round numbers on a logarithmic axis, three at least, however short it is."""
     low, high = sorted(axis.get_view_interval())
     ticks = round_numbers(low, high)
     axis.set_major_locator(FixedLocator(ticks))
@@ -26,7 +27,7 @@ def readable(axis: Any) -> None:
 
 
 def round_numbers(low: float, high: float) -> list[float]:
-    """Two to six round numbers between two positive ones, as even as round numbers can be."""
+    """Three to six round numbers between two positive ones, as even as round numbers can be."""
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     found: list[float] = []
     for steps in _STEPS:
@@ -47,20 +48,28 @@ def shortened(value: float) -> str:
 
 
 def label_points(
-    figure: Any, axes: Any, points: Sequence[tuple[str, float, float, float, float]]
+    figure: Any,
+    axes: Any,
+    points: Sequence[tuple[str, float, float, float, float]],
+    steps: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Write names beside points so that they lie over no error bar, point or other name.
 
     Args:
+        figure: drawn once, so that everything is in its place.
         points: name, x, y, and the ends of the error bar; every point is an obstacle, those with
             an empty name get no label.
+        steps: corners of a line that goes right and then up or down; an obstacle too.
     """
-    figure.canvas.draw()
     change = axes.transData.transform
     obstacles = []
     for _, x, y, low, high in points:
         (left, bottom), (_, top), (_, middle) = change([(x, low), (x, high), (x, y)])
         obstacles.append((left - 6, min(bottom, middle - 6), left + 6, max(top, middle + 6)))
+    for (x0, y0), (x1, y1) in itertools.pairwise(steps):
+        (left, first), (right, second) = change([(x0, y0), (x1, y1)])
+        obstacles.append((left, first - 1, right, first + 1))
+        obstacles.append((right - 1, min(first, second), right + 1, max(first, second)))
     frame = axes.get_window_extent()
     renderer = figure.canvas.get_renderer()
     for name, x, y, low, high in points:

@@ -128,6 +128,7 @@ def _pareto(results: Results, table: list[Row], narrow: bool) -> Figure:
             readable(axes.yaxis)
     legend(figure, grid[0], narrow)
     # Labels last: where they may stand is known only when everything else is in its place.
+    figure.draw_without_rendering()
     for axes, ((name, _, _), cost), front in zip(grid, pairs, fronts, strict=True):
         named = {row["model"] for row in front}
         label_points(
@@ -143,6 +144,7 @@ def _pareto(results: Results, table: list[Row], narrow: bool) -> Figure:
                 )
                 for row in table
             ],
+            [(row[cost], row[name]) for row in front],
         )
     return figure
 

@@ -73,7 +73,7 @@ _OTHERS = (
         "Spent on each training image over the whole training, forward and backward.",
     ),
     Term(
-        "holm", ("Holm",), "Holm's step-down correction, 1979",
+        "holm", ("Holm",), "step-down correction for several comparisons, 1979",
         "Several comparisons judged together are each asked for more confidence, so that the "
         "chance of any wrong decision among them stays at the stated one.",
     ),
@@ -89,9 +89,9 @@ SCORES = {
     "ssim": "1 minus the structural similarity of the reconstruction",
     "lsd": "the log-spectral distance of the reconstruction",
     "normalised": "the squared error over what is usual at that pixel, averaged over pixels",
-    "peak": "the largest such ratio after smoothing, which finds what is wrong in one place only",
+    "peak": "the largest error in any one place, over what is usual there",
     "latent": "the distance of the latent from those of the training images (Mahalanobis)",
-    "combined": "normalised and latent added on a common scale",
+    "combined": "the error over what is usual, and how unusual the latent is, on a common scale",
     "elbo": "the negative evidence lower bound: how unlikely the VAE finds the image",
 }
 
@@ -156,4 +156,5 @@ def link(page: str, known: list[Term], end: str) -> str:
         if tag.group(2) in _LEAVE:
             inside += -1 if tag.group(1) else 1
     out.append(body[place:])
-    return f"{head}<body>{''.join(out)}{mark}{rest}"
+    # A number and its percent sign stay on one line.
+    return f"{head}<body>{''.join(out)}{mark}{rest}".replace(" %", "\u00a0%")

@@ -14,7 +14,9 @@ WORDS = {
     "smoother": ("smoother", "not smoother"),
     "blurrier": ("blurrier", "not blurrier"),
 }
-_ONE = "One training a model: this holds for these trainings, and nothing is confirmed."
+_ONE = "One seed, so nothing is confirmed."
+#: So many models that had not converged are named; more are counted.
+_NAMED = 3
 _OUTCOMES = {"confirmed": "yes", "refuted": "no", "undecided": "open"}
 
 
@@ -83,16 +85,19 @@ def clause(claim: Claim, c: Comparison) -> str:
         told = f"no, not by the margin of {whole(claim.margin)} ({estimate})"
     else:
         told = f"{'too close to call' if one else 'undecided'} ({estimate}; {span(c.reduction)})"
-    return f"for {c.family} {told}" + (", while its latent changes too" if c.confounded else "")
+    return f"for {c.family} {told}" + (" (its latent changes too)" if c.confounded else "")
 
 
 def _caveats(claim: Claim, results: Results) -> list[str]:
     """What must stand beside the answer: models that had not converged, and one seed."""
     out = []
-    late = [m.name for m, done, _ in _convergence(claim, results) if not done]
+    found = _convergence(claim, results)
+    late = [m.name for m, done, _ in found if not done]
     if late:
-        verb = "had" if len(late) > 1 else "has"
-        out.append(f"{listed(late)} {verb} not converged, so more training may change this.")
+        named = listed(late) if len(late) <= _NAMED else f"{len(late)} of {len(found)} models"
+        named = "No model" if len(late) == len(found) else named
+        told = "had converged" if len(late) == len(found) else "had not converged"
+        out.append(f"{named} {told}, so more training may change this.")
     if any(status(c) == "this training only" for c in claim.comparisons):
         out.append(_ONE)
     return out
@@ -116,15 +121,15 @@ def convergence(claim: Claim, results: Results) -> list[str]:
         if late:
             names = listed([name for name, _ in late])
             shares = listed([percent(share) for _, share in late])
-            verb, whose = ("have", "their") if len(late) > 1 else ("has", "its")
+            whose = "their" if len(late) > 1 else "its"
             out.append(
-                f"{names} {verb} not converged: over the last quarter of the budget {whose} "
+                f"{names} had not converged: over the last quarter of the budget {whose} "
                 f"validation error still fell by {shares}."
             )
         else:
             most = percent(max(share for _, _, share in mine))
             out.append(
-                f"All sizes of {family} have converged: over the last quarter of the budget their "
+                f"All sizes of {family} had converged: over the last quarter of the budget their "
                 f"validation error fell by {most} at most."
             )
     return out

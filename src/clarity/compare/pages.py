@@ -46,12 +46,16 @@ def cell(row: Row, name: str, metric: str, instead: str = "") -> Markup:
         return Markup("–")
     form = FORMATS[metric]
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    text = Markup("<b>{}</b>").format(format(value, form))
+    text = Markup("<b>{}</b>").format(_shown(value, form))
     if instead:
         return text + Markup("<span>{}</span>").format(instead)
     if low is None or high is None:
         return text
-    return text + Markup("<span>{} to {}</span>").format(format(low, form), format(high, form))
+    return text + Markup("<span>{} to {}</span>").format(_shown(low, form), _shown(high, form))
+
+
+def _shown(value: float, form: str) -> str:
+    return format(value, form).replace("%", " %")
 
 
 def per_doubling(interval: Any) -> Markup:
