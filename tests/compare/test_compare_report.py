@@ -191,15 +191,15 @@ def test_it_prints(world: Path, browser) -> None:
 
 
 def test_the_same_bytes_twice_and_no_path_time_or_version(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from clarity.compare.stage import run
 
-    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(reported, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "reports")
     monkeypatch.chdir(tmp_path)
     run()
-    assert digests(tmp_path / "reports") == digests(world / "reports")
+    assert digests(tmp_path / "reports") == digests(reported / "reports")
     for path in (tmp_path / "reports").rglob("*"):
         if path.is_file():
             content = path.read_bytes()

@@ -194,6 +194,9 @@ def _checked(
 ) -> pd.DataFrame:
     finite = pa.Check(lambda column: np.isfinite(column), error="not finite")
     wanted = dict.fromkeys((*_ALWAYS, primary, *measures))
+    missing = [name for name in (*_KEYS, *wanted) if name not in frame]
+    if missing:
+        raise ClarityError(f"{path}: column {missing[0]} is missing; {mend}")
     columns: dict[str, Any] = {name: pa.Column(None) for name in _KEYS}
     for name in wanted:
         check = None if name == "psnr" else finite
