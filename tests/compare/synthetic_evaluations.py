@@ -165,12 +165,15 @@ def write_training(root: Path, name: str, seed: int, spec: tuple, index: pd.Data
             for s in pairs
         }
         details["latent_space"] = {"path_length": values, "path_pairs": pairs}
+        details["latent_space"]["crossfade_mean"] = {"train": 0.8 * level, "test": 0.8 * level}
+        details["latent_space"]["jump_mean"] = {"train": 1.1, "test": 1.2}
         details["latent_space"]["collapsed"] = name == "vae-large"
         sharp = (0.5 if family == "ae" else 0.3) * np.exp(seed_effect)
         details["samples"] = {
             "sharpness": list(sharp * np.exp(own.normal(0, 0.2, 64))),
             "sharpness_mean": float(sharp),
             "sharpness_real_mean": 1.0,
+            "fitted": {"sharpness_mean": 0.45} if family == "vae" else None,
         }
     (root / training.details).write_text(json.dumps(details))
     _pictures(root / training.figures, family, 40 * float(np.mean(distance)))

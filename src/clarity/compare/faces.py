@@ -196,7 +196,9 @@ def sheet(results: Results, found: Sequence[Trio]) -> Any:
         top = line * (side + head)
         for column, (pick, picture) in enumerate(zip(trio.picks, pictures, strict=True)):
             x = left + column * (wide + 16)
+            # The font that Pillow brings has no arrow.
             told = f"{pick.what}: {results.primary.label} {values(results, pick)}"
+            told = told.replace("→", "to")
             draw.text((x, top + 5), told, fill="#222222", font=font)
             names = f"original, {trio.small}, {trio.large}"
             draw.text((x, top + 23), names, fill="#555555", font=font)

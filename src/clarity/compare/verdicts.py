@@ -19,6 +19,7 @@ from clarity.compare.headlines import (
     status,
 )
 from clarity.compare.results import QUESTIONS, ModelResults, Results
+from clarity.compare.vae_claims import pairs
 from clarity.compare.words import bounded, figures, listed, of, percent, span, whole
 from clarity.measures import Measure
 
@@ -105,26 +106,55 @@ def remarks(claim: Claim, results: Results) -> list[str]:
     """What else is known of the models that a claim compares."""
     if claim.key == "clearer":
         return convergence(claim, results)
-    models = {m.name: m for c in claim.comparisons for m in (c.subject, c.reference)}
+    models = {m.name: m for pair in pairs(results) for m in pair}
     out = []
     gone = [m.name for m in models.values() if collapsed(m)]
     if gone:
         verb = "has" if len(gone) == 1 else "have"
         text = f"Posterior collapse: {listed(gone)} {verb} most latent elements switched off"
         if claim.key == "smoother":
-            text += ", and the path of a decoder that ignores its latent is short"
+            text += ", and a decoder that ignores its latent walks smoothly"
         out.append(f"{text}.")
-    if claim.key == "blurrier":
-        shares = [
-            f"{m.name} {percent(m.known('samples', 'sharpness_mean') / real, 0)}"
-            for m in models.values()
+    return out + (_walks if claim.key == "smoother" else _sharpness)(list(models.values()), results)
+
+
+def _walks(models: list[ModelResults], results: Results) -> list[str]:
+    """How the pictures between two images look in numbers, which describe and do not judge."""
+    told = [
+        f"{m.name} {fade:.2f} and {m.known('latent_space', 'jump_mean', 'test'):.2f}"
+        for m in models
+        if (fade := m.known("latent_space", "crossfade_mean", "test"))
+    ]
+    if not told:
+        return []
+    return [
+        f"Between two test {results.things}, how far the walk fades like a blend of pixels (1 is "
+        f"two images shining through each other, 0 no fading), and its largest step over the mean "
+        f"step: {listed(told)}. These numbers describe; they do not judge."
+    ]
+
+
+def _sharpness(models: list[ModelResults], results: Results) -> list[str]:
+    """Sharpness of samples beside real images, and what is the prior's doing."""
+
+    def shares(*keys: str) -> list[str]:
+        return [
+            f"{m.name} {percent(value / real, 0)}"
+            for m in models
             if (real := m.known("samples", "sharpness_real_mean"))
+            and (value := m.known("samples", *keys))
         ]
-        if shares:
-            out.append(
-                f"Sharpness of the samples, real test {results.things} being 100 %: "
-                f"{listed(shares)}."
-            )
+
+    out = []
+    if drawn := shares("sharpness_mean"):
+        out.append(
+            f"Sharpness of the samples, real test {results.things} being 100 %: {listed(drawn)}."
+        )
+    if fitted := shares("fitted", "sharpness_mean"):
+        out.append(
+            "Drawn from a density fitted to its latents instead of the prior, the same decoder "
+            f"gives: {listed(fitted)}. The difference is the prior’s doing."
+        )
     return out
 
 
