@@ -1,4 +1,4 @@
-"""Two questions about size, what must hold for them, and what the report says beside the answers."""
+"""Two questions about size, what must hold for them, and what stands beside the answers."""
 
 from __future__ import annotations
 
