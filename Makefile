@@ -43,11 +43,13 @@ repro: $(READY) ## The main job: every model, trained, evaluated, compared, publ
 	@clarity check
 	dvc repro
 	clarity promote
+	clarity answer
 
 repro-full: $(READY) ## The same with three seeds and the VAEs (edits params.yaml)
 	@clarity preset full
 	dvc repro
 	clarity promote
+	clarity answer
 
 quick: $(READY) ## A look at the whole pipeline in about a minute, in .quick/
 	@mkdir -p .quick/.dvc .quick/data

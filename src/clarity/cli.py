@@ -104,6 +104,14 @@ def compare() -> None:
         run()
 
 
+@app.command()
+def answer() -> None:
+    """Print what the last comparison answers, a line for each question, and where to look."""
+    from clarity.compare.answer import read
+
+    typer.echo("\n".join(read()))
+
+
 @app.command(rich_help_panel=STAGES)
 def publish() -> None:
     """Complete MLflow's runs and model versions from the outputs."""

@@ -122,13 +122,13 @@ class Training:
         return self.evaluation / "per_image.parquet"
 
     @property
-    def same_compute_images(self) -> Path:
-        """The same metrics of train and test normals, by the weights of the same compute."""
+    def same_compute_table(self) -> Path:
+        """The same for the weights of ``train.compute``; no rows where that is null."""
         return self.evaluation / "same_compute.parquet"
 
     @property
     def frequency(self) -> Path:
-        """Power of error and original by spatial frequency, of a sample of normals."""
+        """Power of originals and of errors by spatial frequency, as safetensors."""
         return self.evaluation / "frequency.safetensors"
 
     @property

@@ -19,6 +19,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from clarity.errors import ClarityError
 from clarity.layout import IMAGE_SIZE, PARAMS
+from clarity.measures import DISTANCES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -216,11 +217,20 @@ class Margins(Section):
 class Compare(Section):
     """Intervals, verdicts and the report."""
 
+    #: What "clearer" is judged by: a key of `clarity.measures.MEASURES` that is a distance.
+    measure: str
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Annotated[int, Field(ge=100)]
     seed: Annotated[int, Field(ge=0)]
     margins: Margins
     dpi: Annotated[int, Field(ge=50, le=400)]
+
+    @field_validator("measure")
+    @classmethod
+    def _distance(cls, value: str) -> str:
+        if value not in DISTANCES:
+            raise ValueError(f"clearer cannot be judged by it; there are {', '.join(DISTANCES)}")
+        return value
 
 
 class Guards(Section):

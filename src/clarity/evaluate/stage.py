@@ -123,7 +123,7 @@ def run(model: str, seed: int) -> None:
     _write(training, details, measured, pictures)
     scorer.save(training.scorer)
     write_bytes(training.frequency, save(rings))
-    with atomic_path(training.same_compute_images) as temporary:
+    with atomic_path(training.same_compute_table) as temporary:
         other.to_parquet(temporary, index=False, compression="zstd")
     _warn(training, details)
     _write_timings(training.timings, network, settings.batch_size, started)
