@@ -100,19 +100,24 @@ def read(path: Path) -> list[Answer]:
                 int(cells["trial"]), cells["pair"], choice, cells["deck"], where,
             )
         )  # fmt: skip
-    return _checked(found, path)
-
-
-def _checked(found: list[Answer], path: Path) -> list[Answer]:
     if not found:
         raise ClarityError(f"{path}: no answers in it; fill the column choice")
+    return found
+
+
+def once(found: Sequence[Answer]) -> list[Answer]:
+    """The looks, each counted once where files overlap.
+
+    Raises:
+        ClarityError: one looker chose differently for the same trial of the same deck.
+    """
     seen: dict[tuple[str, str, int], Answer] = {}
     for answer in found:
-        key = (answer.looker, answer.deck, answer.trial)
-        if key in seen:
+        before = seen.setdefault((answer.looker, answer.deck, answer.trial), answer)
+        if (before.choice, before.pair) != (answer.choice, answer.pair):
             raise ClarityError(
-                f"{answer.where}: {answer.looker} answers trial {answer.trial} twice; keep one, "
-                "or name who looked in the column looker"
+                f"{answer.where}: trial {answer.trial} of {answer.looker} is {answer.choice!r} "
+                f"here and {before.choice!r} at {before.where}; remove one, or say in the column "
+                "looker who looked"
             )
-        seen[key] = answer
-    return found
+    return list(seen.values())

@@ -1,0 +1,74 @@
+"""What the measures say of the pictures that were shown: read from the evaluations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from clarity.errors import ClarityError
+from clarity.eye.draw import Deck, Trial
+from clarity.layout import Training
+from clarity.measures import MEASURES
+
+#: By training: the value of each measure, by the place of the item.
+Values = dict[Training, dict[str, dict[int, float]]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A measure as it is put beside the eye."""
+
+    key: str
+    label: str
+    lower_is_better: bool
+
+    def prefers_left(self, left: float, right: float) -> float:
+        """1 or 0; 1/2 where both are equal, NaN where one is not known."""
+        if math.isnan(left) or math.isnan(right):
+            return math.nan
+        if left == right:
+            return 0.5
+        return float((left < right) == self.lower_is_better)
+
+
+def read(deck: Deck, trials: Sequence[Trial]) -> tuple[list[Asked], Values]:
+    """The measures of what the deck shows, and their values for every training in it.
+
+    Raises:
+        ClarityError: an evaluation is missing or broken.
+    """
+    trainings = sorted({t for trial in trials for t in (trial.left, trial.right)}, key=_name)
+    values = {training: _per_image(training, deck.split) for training in trainings}
+    known = {key for columns in values.values() for key in columns}
+    asked = [Asked(m.key, m.label, m.lower_is_better) for m in MEASURES.values() if m.key in known]
+    return asked, values
+
+
+def _name(training: Training) -> str:
+    return training.name
+
+
+def _per_image(training: Training, split: str) -> dict[str, dict[int, float]]:
+    path = training.per_image
+    try:
+        table = pd.read_parquet(path)
+        table = table[(table["split"] == split) & (table["label"] == 0)]
+        rows = table["row"].to_numpy()
+    except FileNotFoundError:
+        raise ClarityError(f"{path}: no such file; evaluate the model (dvc repro)") from None
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ClarityError(f"{path}: broken ({reason}); restore it with dvc checkout") from None
+    return {
+        key: dict(zip(rows.tolist(), table[key].astype(float).tolist(), strict=True))
+        for key in MEASURES
+        if key in table
+    }
+
+
+def value(values: Values, training: Training, key: str, place: int) -> float:
+    """One value; NaN where the measure was not taken of it."""
+    return values[training].get(key, {}).get(place, math.nan)
