@@ -156,16 +156,14 @@ def contests(looks: Looks) -> list[Contest]:
     """Wins of each pair of models, repeats left out, in the order of their names."""
     counted: dict[tuple[str, str, str], dict[str | None, int]] = {}
     table = looks.table[looks.table["repeats"] == 0]
-    for left, right, sort, choice in _columns(
-        table, "left_model", "right_model", "sort", "choice"
-    ):
+    for left, right, sort, choice in _columns(table, "left_model", "right_model", "sort", "choice"):
         first, second = sorted((left, right))
         winner = {LEFT: left, RIGHT: right}.get(choice)
         wins = counted.setdefault((sort, first, second), {})
         wins[winner] = wins.get(winner, 0) + 1
     return [
         Contest(first, second, sort, wins.get(first, 0), wins.get(second, 0), wins.get(None, 0))
-        for (sort, first, second), wins in sorted(counted.items(), reverse=False)
+        for (sort, first, second), wins in sorted(counted.items(), key=lambda i: i[0])
     ]
 
 
@@ -185,5 +183,14 @@ def as_json(
     }
 
 
+def as_csv(content: dict[str, Any]) -> str:
+    """The agreements of `as_json` as a table."""
+    text: str = pd.DataFrame(content["agreement"]).to_csv(index=False, lineterminator="\n")
+    return text
+
+
 def _finite(content: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in content.items()}
+    return {
+        key: None if isinstance(value, float) and not np.isfinite(value) else value
+        for key, value in content.items()
+    }

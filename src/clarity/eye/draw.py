@@ -231,9 +231,7 @@ def _pairs(
         pair = next(pairs[next(families)])
         # Of this person's images and the seeds: what was shown least, of equals any.
         ways = list(product(people[next(turns)], seeds))
-        shown = [
-            (times[item, pair, seed], times[item], times[pair, seed]) for item, seed in ways
-        ]
+        shown = [(times[item, pair, seed], times[item], times[pair, seed]) for item, seed in ways]
         equal = [way for way, before in zip(ways, shown, strict=True) if before == min(shown)]
         item, seed = equal[int(rng.integers(len(equal)))]
         if times[item, pair, seed]:

@@ -14,7 +14,7 @@ from clarity.eye.pictures import Picture, Shown
 #: Pairs on a sheet, screen pixels to a pixel, and the room around.
 ROWS, TIMES, GAP, LEFT, TOP = 6, 3, 16, 72, 44
 #: Neutral, mid-way between black and white in lightness: no side gains from its surround.
-GREY, INK = (119, 119, 119), (255, 255, 255)
+GREY, INK = (117, 117, 117), (255, 255, 255)
 
 
 def sheets(trials: Sequence[Trial], shown: Sequence[Shown], question: str) -> dict[str, bytes]:
@@ -31,8 +31,7 @@ def sheets(trials: Sequence[Trial], shown: Sequence[Shown], question: str) -> di
 def _sheet(part: Sequence[tuple[Trial, Shown]], question: str) -> bytes:
     from PIL import Image, ImageDraw, ImageFont
 
-    first = [p for p in _sides(part[0][1]) if p is not None][0]
-    high, wide = (TIMES * side for side in first.shape[:2])
+    high, wide = (TIMES * side for side in part[0][1].left.shape[:2])
     columns = len(_sides(part[0][1]))
     width = LEFT + columns * (wide + GAP)
     sheet = Image.new("RGB", (max(width, 560), TOP + len(part) * (high + GAP)), GREY)
