@@ -111,10 +111,10 @@ def once(found: Sequence[Answer]) -> list[Answer]:
     Raises:
         ClarityError: one looker chose differently for the same trial of the same deck.
     """
-    seen: dict[tuple[str, str, int], Answer] = {}
+    seen: dict[tuple[str, str, int, str], Answer] = {}
     for answer in found:
-        before = seen.setdefault((answer.looker, answer.deck, answer.trial), answer)
-        if (before.choice, before.pair) != (answer.choice, answer.pair):
+        before = seen.setdefault((answer.looker, answer.deck, answer.trial, answer.pair), answer)
+        if before.choice != answer.choice:
             raise ClarityError(
                 f"{answer.where}: trial {answer.trial} of {answer.looker} is {answer.choice!r} "
                 f"here and {before.choice!r} at {before.where}; remove one, or say in the column "

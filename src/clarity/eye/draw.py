@@ -16,7 +16,7 @@ import numpy as np
 
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes
-from clarity.layout import Training
+from clarity.layout import SPLITS, Training
 from clarity.params import Model
 
 T = TypeVar("T")
@@ -77,7 +77,14 @@ class Deck:
             tuple(int(number) for number in seeds.split("+")),
             tuple(pool.split("+")),
         )
-        if what not in KINDS or str(deck) != text:
+        possible = (
+            what in KINDS
+            and split in SPLITS
+            and deck.pairs >= 1
+            and 0 <= deck.within <= 1
+            and min(deck.seed, deck.repeats, *deck.seeds) >= 0
+        )
+        if not possible or str(deck) != text:
             raise ValueError(text)
         return deck
 
@@ -147,7 +154,7 @@ def draw(deck: Deck, models: dict[str, Model], items: Sequence[Item]) -> list[Tr
         drawn += _pairs(contests[within], count, deck.seeds, items, models, rng)
     order = [drawn[place] for place in rng.permutation(len(drawn))]
     half = len(order) // 2
-    again = sorted(int(place) for place in rng.permutation(max(half, 1))[: deck.repeats])
+    again = sorted(int(place) for place in rng.permutation(half)[: deck.repeats])
     late: list[tuple[Trial, int | None]] = [(trial, None) for trial in order[half:]]
     late += [(order[place], place + 1) for place in again]
     shown: list[tuple[Trial, int | None]] = [(trial, None) for trial in order[:half]]
@@ -203,7 +210,7 @@ def _numbers(deck: Deck, contests: dict[bool, Contests], items: int) -> dict[boo
                 f"--pairs {deck.pairs}: {count} of them {where}, but there are only {have[sort]} "
                 "different ones; ask for fewer, or add models or images"
             )
-    if deck.repeats > max(deck.pairs // 2, 1):
+    if deck.repeats > deck.pairs // 2:
         raise ClarityError(
             f"--repeats: {deck.repeats} of {deck.pairs} pairs again; at most half of them"
         )
@@ -231,12 +238,15 @@ def _pairs(
         pair = next(pairs[next(families)])
         # Of this person's images and the seeds: what was shown least, of equals any.
         ways = list(product(people[next(turns)], seeds))
-        shown = [(times[item, pair, seed], times[item], times[pair, seed]) for item, seed in ways]
+        shown = [
+            (times[item, pair, seed], times[item], times[seed], times[pair, seed])
+            for item, seed in ways
+        ]
         equal = [way for way, before in zip(ways, shown, strict=True) if before == min(shown)]
         item, seed = equal[int(rng.integers(len(equal)))]
         if times[item, pair, seed]:
             continue
-        times.update([(item, pair, seed), item, (pair, seed)])
+        times.update([(item, pair, seed), item, seed, (pair, seed)])
         sides = pair if left_first[pair] else pair[::-1]
         left_first[pair] = not left_first[pair]
         trials.append(
