@@ -111,7 +111,7 @@ def test_a_resolved_look_stands_alone(eye: Eye, sheets: Path, tmp_path: Path, wo
     of_face = images[images["id"] == row["id"]].iloc[0]
     assert row["person"] == of_face["group"]
     for key in ("mse", "ssim", "lsd"):
-        assert row[f"{key}_left"] == of_face[key]
+        assert row[f"{key}_left"] == pytest.approx(of_face[key], rel=1e-6)
     within = table["left_family"] == table["right_family"]
     assert (within == (table["sort"] == "within")).all()
 

@@ -118,6 +118,6 @@ def _row(
 
 
 def as_csv(looks: Looks) -> str:
-    """The table as CSV; floats with seventeen digits' worth, as they were."""
-    text: str = looks.table.to_csv(index=False, lineterminator="\n")
+    """The table as CSV, numbers to eight digits."""
+    text: str = looks.table.to_csv(index=False, lineterminator="\n", float_format="%.8g")
     return text

@@ -43,7 +43,8 @@
     const frame = first.parentElement;
     const edge = frame.offsetWidth - frame.clientWidth + 2 * parseFloat(getComputedStyle(frame).paddingLeft);
     const room = (inner - (columns - 1) * parseFloat(style.columnGap)) / columns - edge;
-    const height = Math.max(high, (window.innerHeight * 0.62) / rows);
+    // All in view without scrolling, but never smaller than twice, however tall a column is.
+    const height = Math.max(2 * high, (window.innerHeight * 0.62) / rows);
     const most = Math.min((room * density) / wide, (height * density) / high, (320 * density) / wide);
     const times = Math.max(1, Math.floor(most + 1e-6));
     for (const side of sides) {
