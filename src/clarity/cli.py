@@ -201,6 +201,51 @@ def score(
 
 
 @app.command()
+def eye(
+    answers: Annotated[
+        list[Path] | None, typer.Argument(help="Answers to read; without any, pairs are drawn.")
+    ] = None,
+    what: Annotated[
+        str, typer.Option(help="reconstructions, samples, sharpness or interpolations.")
+    ] = "reconstructions",
+    pairs: Annotated[int, typer.Option(min=1, max=2000, help="Different pairs.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    within: Annotated[
+        float | None,
+        typer.Option(help="Share of pairs of one family (0.5; 0 where no original is shown)."),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=0, help="Pairs shown again, sides swapped (a tenth).")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Whose images.")] = "test",
+    models: Annotated[
+        str, typer.Option(help="Models to show, with commas; all that are trained.")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("reports/eye.html"),
+    sheets: Annotated[
+        Path | None, typer.Option(help="A folder for sheets to print, in place of the page.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Agreement as .csv or .json, of answers.")
+    ] = None,
+    resolved: Annotated[
+        Path | None, typer.Option(help="Every look with models and measures as CSV, of answers.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+) -> None:
+    """Look at pairs of pictures without names; put measures beside what the eye said."""
+    from clarity.eye import command
+
+    if answers:
+        command.read(answers, confidence, table, resolved)
+        return
+    if table or resolved:
+        raise ClarityError("--table and --resolved are for answers; name the CSV that holds them")
+    deck = command.deck(what, split, pairs, seed, within, repeats)
+    command.make(deck, [name for name in models.split(",") if name], out, sheets)
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option()] = 5000) -> None:
     """Open the MLflow UI on mlruns/, on this machine only."""
     from clarity.tracking.server import serve
