@@ -26,7 +26,10 @@ MODELS = {
 }
 COUNTS = {"train": 18, "val": 8, "gate": 8, "test": 12}
 KINDS = ("cutpaste", "inverted")
-DECLARED = ("details.json", "metrics.json", "per_image.parquet", "scorer.safetensors", "figures")
+DECLARED = (
+    "details.json", "metrics.json", "per_image.parquet", "same_compute.parquet",
+    "frequency.safetensors", "scorer.safetensors", "figures",
+)  # fmt: skip
 TRAIN = "import sys; from clarity.train.stage import run; [run(m, 0) for m in sys.argv[1:]]"
 EVALUATE = TRAIN.replace("clarity.train", "clarity.evaluate")
 
@@ -134,7 +137,8 @@ def test_figures_follow_from_the_table(project: Path, model: str) -> None:
     assert (on_val_normals > entry["value"]).mean() <= 0.05
     metrics = json.loads((project / f"evaluations/{model}-0/metrics.json").read_text())
     assert set(metrics) == {
-        "parameters", "flops", "latent", "train_mse", "test_mse", "test_psnr", "test_ssim",
+        "parameters", "flops", "latent", "train_haarpsi", "test_haarpsi", "train_mse", "test_mse",
+            "test_psnr", "test_ssim",
         "test_lsd", "train_lsd", "auroc", "ap",
     }  # fmt: skip
     assert metrics["auroc"] == found["anomaly"][best]["test"]["all"]["auroc"]
