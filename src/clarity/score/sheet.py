@@ -32,7 +32,11 @@ def write_sheet(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    images = np.concatenate([source.read(place, place + 1).images for _, place, _ in top])
+    read = [(row, source.read(row[1], row[1] + 1).images) for row in top]
+    top = [row for row, image in read if len(image)]  # but what vanished since it was scored
+    if not top:
+        return
+    images = np.concatenate([image for _, image in read])
     verdict = detector.judge(images, reconstruct=True)
     assert verdict.reconstruction is not None
     rows = -(-len(top) // COLUMNS)
