@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clarity.errors import ClarityError
-from clarity.files import atomic_path, sha256_bytes
+from clarity.files import sha256_bytes, write_bytes
 from clarity.names import cell, line
 from clarity.params import Params
 
@@ -155,7 +154,8 @@ def _verdicts(folder: Path) -> Verdicts:
 def adopt(arrivals: Arrivals, params: Params) -> int:
     """Copy new pictures to where ``ingest`` reads them; how many.
 
-    A picture's name there is its content's digest: taken in twice it is there once.
+    A picture's name there is its content's digest: taken in twice it is there once. One that is
+    gone or was changed since it was checked is left for the next time.
 
     Raises:
         ClarityError: the data's source is not a folder of pictures.
@@ -165,8 +165,17 @@ def adopt(arrivals: Arrivals, params: Params) -> int:
             f"data.source is {params.data.source}: new pictures cannot join it; set data.source: "
             "folder and data.path to a folder with your pictures in params.yaml"
         )
+    from clarity.preprocess.images import ImageProblem
+    from clarity.score.listing import read_bytes
+
+    adopted = 0
     for path, group, digest in arrivals.pictures:
-        target = Path(params.data.path) / group / f"{digest[:16]}{path.suffix.lower()}"
-        with atomic_path(target) as temporary:
-            shutil.copyfile(path, temporary)
-    return len(arrivals.pictures)
+        try:
+            content = read_bytes(path)
+        except ImageProblem:
+            continue
+        if sha256_bytes(content) == digest:
+            name = f"{digest[:16]}{path.suffix.lower()}"
+            write_bytes(Path(params.data.path) / group / name, content)
+            adopted += 1
+    return adopted
