@@ -56,6 +56,28 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def check_port(port: int) -> None:
+    """Refuse a port that a lasting server cannot have.
+
+    Raises:
+        ClarityError: something listens on it (another project's server, say), or it is no port.
+    """
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        why = str(error)
+        if isinstance(error, OSError):
+            why = error.strerror or why
+        if answers(f"http://127.0.0.1:{port}/api"):
+            why = "another Prefect server has it"
+        raise ClarityError(
+            f"port {port} of 127.0.0.1: {why}; choose another, say "
+            f"`python -m pipelines.serve --port {free_port()}`"
+        ) from None
+
+
 def launch(port: int, *, lasting: bool) -> groups.Group:
     """Start a server on 127.0.0.1 that dies with this process; its output goes to a log file.
 
