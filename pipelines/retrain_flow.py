@@ -49,7 +49,7 @@ def retrain(
         try:
             watched = [Path(one) for one in folders or ["data/new", "data/handled"]]
             arrivals = check_arrivals(watched, Path(scores), include_flagged)
-            changed = read_graph().to_run()
+            changed = read_graph(say=log.info).to_run()
             reasons = [f"DVC calls {changed[0]} and what follows changed"] if changed else []
             if arrivals.pictures:
                 reasons += reasons_of(arrivals, enough)
