@@ -63,8 +63,9 @@ def test_a_folder_with_things_that_are_no_pictures(champion: Detector) -> None:
     rejected = pd.read_csv("out/rejected.csv")
     assert list(rejected["id"]) == ["deep/c, d.png", "deep/empty.png"]
     assert rejected["reason"].str.len().min() > 5
-    batch.run(folder / "a.png", Path("one"), "champion")
-    assert list(pd.read_csv("one/scores.csv")["id"]) == ["a.png"]
+    odd = Path(os.fsdecode(b"s3:/on\xe9"))  # for Arrow a URI, and no UTF-8
+    batch.run(folder / "a.png", odd, "champion")
+    assert list(pd.read_csv((odd / "scores.csv").open())["id"]) == ["a.png"]
 
 
 @pytest.mark.usefixtures("champion")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -183,16 +183,28 @@ def score_parts(source: Source, detector: Detector, parts: Path, console: Consol
                 SCORES,
             )
             # The rejected first: a piece counts as done once its scores are there.
-            with atomic_path(parts / f"rejected-{start:012d}.parquet") as temporary:
-                places, ids, reasons = (
-                    zip(*piece.rejected, strict=True) if piece.rejected else [()] * 3
-                )
-                pq.write_table(
-                    pa.table([list(places), list(ids), list(reasons)], schema=REJECTS), temporary
-                )
-            with atomic_path(_part(parts, start)) as temporary:
-                pq.write_table(table, temporary)
+            places, ids, reasons = zip(*piece.rejected, strict=True) if piece.rejected else [()] * 3
+            refused = pa.table([list(places), list(ids), list(reasons)], schema=REJECTS)
+            with _writing(parts / f"rejected-{start:012d}.parquet") as file:
+                pq.write_table(refused, file)
+            with _writing(_part(parts, start)) as file:
+                pq.write_table(table, file)
             progress.update(task, advance=len(piece.ids) + len(piece.rejected))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[IO[bytes]]:
+    """An open file that takes its place when all is written.
+
+    Arrow is given files, not paths: it takes a path for a URI, or falls over a byte in it.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+def _read(path: Path) -> pa.Table:
+    with path.open("rb") as file:
+        return pq.read_table(file)
 
 
 def _part(parts: Path, start: int) -> Path:
@@ -224,15 +236,15 @@ def _finish(source: Source, detector: Detector, output: Path, parts: Path) -> tu
     top: list[tuple[float, int, str]] = []
     output.mkdir(parents=True, exist_ok=True)
     with (
-        atomic_path(output / TABLE_PARQUET) as parquet,
-        atomic_path(output / TABLE_CSV) as csv,
-        atomic_path(output / REJECTED) as refused,
+        _writing(output / TABLE_PARQUET) as parquet,
+        _writing(output / TABLE_CSV) as csv,
+        _writing(output / REJECTED) as refused,
         pq.ParquetWriter(parquet, schema) as parquet_writer,
         pa.csv.CSVWriter(csv, schema, write_options=_PLAIN) as csv_writer,
         pa.csv.CSVWriter(refused, _REFUSED, write_options=_PLAIN) as refused_writer,
     ):
         for start in range(0, len(source), PIECE):
-            table = pq.read_table(_part(parts, start))
+            table = _read(_part(parts, start))
             part = table.select(kept)
             parquet_writer.write_table(part)
             csv_writer.write_table(part)
@@ -242,7 +254,7 @@ def _finish(source: Source, detector: Detector, output: Path, parts: Path) -> tu
                 *(table[name].to_pylist() for name in ("score", "position", "id")), strict=True
             )
             top = sorted([*top, *rows], key=lambda row: (-row[0], row[1]))[:SHEET]
-            reasons = pq.read_table(parts / f"rejected-{start:012d}.parquet")
+            reasons = _read(parts / f"rejected-{start:012d}.parquet")
             refused_writer.write_table(reasons.select(["id", "reason"]))
             rejected += reasons.num_rows
     if top:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,5 +58,6 @@ def write_sheet(
         "original, reconstruction, error map",
         fontsize=9,
     )
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script the font lacks
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
