@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from clarity.errors import ClarityError
+from clarity.names import line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -303,12 +304,12 @@ def main() -> None:
         own_source()
         app()
     except ClarityError as error:
-        print(f"clarity: {error}", file=sys.stderr)
+        print(f"clarity: {line(str(error))}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno not in MACHINE_SAYS_NO:
             raise
-        print(f"clarity: {error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
+        print(f"clarity: {line(str(error.filename or 'disk'))}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
 
 
