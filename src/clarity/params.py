@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from clarity.errors import ClarityError
 from clarity.layout import IMAGE_SIZE, PARAMS
+from clarity.measures import DISTANCES
 from clarity.problems import first_problem, short
 from clarity.yaml_text import parse_mapping
 
@@ -113,12 +114,18 @@ class Preprocess(Section):
 class Train(Section):
     """The recipe's defaults; ``models.NAME.train`` overrides single keys."""
 
+    #: How often each training image is seen: the budget "trained alike".
     epochs: Positive
+    #: GFLOP spent on each training image, forward and backward: the budget "for the same compute";
+    #: null: not asked. A training runs to the later of the two and keeps the weights of both.
+    compute: Annotated[float, Field(gt=0)] | None
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
-    #: Share of all steps in which the learning rate rises linearly; a cosine decay follows.
+    #: Share of the steps of ``epochs`` in which the learning rate rises linearly; then it stays.
     warmup: Share
+    #: Mean age of the weights in their running average, as a share of the training so far; 0: none.
+    average: Annotated[float, Field(ge=0, le=0.5)]
     #: Largest norm of the gradient.
     clip: Annotated[float, Field(gt=0)]
     #: Epochs without a better validation error after which training stops.
@@ -140,10 +147,12 @@ class TrainOverrides(Section):
     """What one model's recipe says otherwise; the keys of ``train``."""
 
     epochs: Positive | None = None
+    compute: Annotated[float, Field(gt=0)] | None = None
     batch_size: Positive | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     warmup: Share | None = None
+    average: Annotated[float, Field(ge=0, le=0.5)] | None = None
     clip: Annotated[float, Field(gt=0)] | None = None
     patience: Positive | None = None
     flip: bool | None = None
@@ -222,11 +231,20 @@ class Margins(Section):
 class Compare(Section):
     """Intervals, verdicts and the report."""
 
+    #: What "clearer" is judged by: a key of `clarity.measures.MEASURES` that is a distance.
+    measure: str
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Annotated[int, Field(ge=100, le=1_000_000)]
     seed: Seed
     margins: Margins
     dpi: Annotated[int, Field(ge=50, le=400)]
+
+    @field_validator("measure")
+    @classmethod
+    def _distance(cls, value: str) -> str:
+        if value not in DISTANCES:
+            raise ValueError(f"clearer cannot be judged by it; there are {', '.join(DISTANCES)}")
+        return value
 
 
 class Guards(Section):

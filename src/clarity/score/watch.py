@@ -59,7 +59,7 @@ def images_at(path: Path, white: int | None = None) -> Images:
     from clarity.score.sources import open_source
 
     source = open_source(path)
-    source.white = white
+    source.reading.white = white
     places = np.unique(np.linspace(0, len(source) - 1, LOOKED_AT).astype(int))
     if len(source) <= LOOKED_AT:
         read = [source.read(start, start + BATCH).images for start in range(0, len(source), BATCH)]
