@@ -43,11 +43,13 @@ repro: $(READY) ## The main job: every model, trained, evaluated, compared, publ
 	@clarity check
 	dvc repro
 	clarity promote
+	clarity answer
 
 repro-full: $(READY) ## The same with three seeds and the VAEs (edits params.yaml)
 	@clarity preset full
 	dvc repro
 	clarity promote
+	clarity answer
 
 quick: $(READY) ## A look at the whole pipeline in about a minute, in .quick/
 	@mkdir -p .quick/.dvc .quick/data
@@ -57,7 +59,7 @@ quick: $(READY) ## A look at the whole pipeline in about a minute, in .quick/
 	cp .dvc/config .quick/.dvc/ && printf '[core]\n    no_scm = true\n' > .quick/.dvc/config.local
 	cp -r .dvc/plots .quick/.dvc/ 2>/dev/null || true
 	clarity preset quick --root .quick
-	cd .quick && PYTHONPATH=src dvc repro
+	cd .quick && dvc repro
 	echo "open .quick/reports/index.html, or: cd .quick && ../$(VENV)/bin/clarity ui"
 
 flow: $(READY) ## `dvc repro` as a Prefect flow: only what is stale, seen in Prefect's UI

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clarity.errors import ClarityError
-from clarity.files import atomic_path, sha256_file
+from clarity.files import sha256_bytes, write_bytes
+from clarity.names import cell, line
 from clarity.params import Params
 
 if TYPE_CHECKING:
@@ -29,25 +29,37 @@ class Arrivals:
     images: Images
     rejected: list[tuple[str, str]]
     known: int
+    #: Pictures in a batch whose table does not name them.
+    unscored: list[Path] = field(default_factory=list)
 
     @property
     def sentence(self) -> str:
         """What was found, in one line."""
-        return (
+        told = (
             f"{len(self.pictures)} new pictures, {self.known} known already, "
             f"{len(self.rejected)} that cannot be used"
         )
+        if self.unscored:
+            told += (
+                f", {len(self.unscored)} left out because they were never scored (the first: "
+                f"{self.unscored[0]}); move them to the incoming folder, or to data/new"
+            )
+        return line(told)
 
 
-def gather(folders: list[Path], scores: Path | None, params: Params) -> Arrivals:
+def gather(
+    folders: list[Path], scores: Path | None, params: Params, *, include_flagged: bool = False
+) -> Arrivals:
     """Find and check new pictures.
 
     Args:
         folders: Where they lie; one that does not exist is empty. In a folder of batches
             (``score``'s) the first sub-folder is the batch, the second the group; else the first
             is the group.
-        scores: ``score``'s output folder; what it flagged is left out. None: nothing is.
+        scores: ``score``'s output folder. Of a batch only what its table calls normal is taken:
+            not what was flagged, what was refused then, or what was never scored. None: all is.
         params: The pipeline's parameters.
+        include_flagged: Whether what was flagged is taken, too.
 
     Raises:
         ClarityError: more than ``preprocess.max_rejected`` of them cannot be used.
@@ -57,32 +69,41 @@ def gather(folders: list[Path], scores: Path | None, params: Params) -> Arrivals
     from clarity.ingest.folder import KINDS
     from clarity.layout import CHANNELS, IMAGE_SIZE
     from clarity.preprocess.images import ImageProblem, decode, to_square
+    from clarity.score.listing import listing, read_bytes
 
     known = {path.stem for path in Path(params.data.path).rglob("*") if _NAME.match(path.stem)}
     pictures: list[tuple[Path, str, str]] = []
     images: list[Images] = []
     rejected: list[tuple[str, str]] = []
+    unscored: list[Path] = []
+    verdicts: dict[str, Verdicts] = {}
     seen = 0
-    for folder in folders:
-        for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
-            inside = path.relative_to(folder)
-            hidden = any(part.startswith(".") for part in inside.parts)
-            if hidden or not path.is_file() or path.suffix.lower() not in KINDS:
+    for entry in (one for folder in folders if folder.is_dir() for one in listing(folder)):
+        if entry.path.suffix.lower() not in KINDS:
+            continue
+        batch, name, group = _batch_and_group(entry.name)
+        if batch and scores is not None:
+            if batch not in verdicts:
+                verdicts[batch] = _verdicts(scores / batch)
+            verdict = verdicts[batch].get(cell(name), "unscored")
+            if verdict == "unscored":
+                unscored.append(entry.path)
+            if verdict != "normal" and not (verdict == "flagged" and include_flagged):
                 continue
-            batch, group = _batch_and_group(inside)
-            if batch and scores is not None and _flagged(scores / batch, inside):
-                continue
-            digest = sha256_file(path)
+        try:
+            if entry.problem:
+                raise ImageProblem(entry.problem)
+            content = read_bytes(entry.path)
+            digest = sha256_bytes(content)
             if digest[:16] in known:
                 seen += 1
                 continue
             known.add(digest[:16])
-            try:
-                images.append(to_square(decode(path.read_bytes())))
-            except ImageProblem as problem:
-                rejected.append((str(path), str(problem)))
-            else:
-                pictures.append((path, group, digest))
+            images.append(to_square(decode(content, params.preprocess.white)))
+        except ImageProblem as problem:
+            rejected.append((str(entry.path), str(problem)))
+        else:
+            pictures.append((entry.path, group, digest))
     if rejected and len(rejected) > params.preprocess.max_rejected * (
         len(rejected) + len(pictures)
     ):
@@ -92,37 +113,49 @@ def gather(folders: list[Path], scores: Path | None, params: Params) -> Arrivals
             "cannot be used, more than preprocess.max_rejected: remove them or raise it"
         )
     empty = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, CHANNELS), np.uint8)
-    return Arrivals(pictures, np.stack(images) if images else empty, rejected, seen)
+    return Arrivals(pictures, np.stack(images) if images else empty, rejected, seen, unscored)
 
 
 _BATCH = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{8}$")
 
 
-def _batch_and_group(inside: Path) -> tuple[str, str]:
-    """The batch a file came in with, if any, and its group, if any."""
-    parts = inside.parts[:-1]
-    batch = parts[0] if parts and _BATCH.match(parts[0]) else ""
-    groups = parts[1:] if batch else parts
-    return batch, groups[0] if groups else ""
+def _batch_and_group(name: str) -> tuple[str, str, str]:
+    """The batch a file came in with, if any, its name there, and its group, if any.
+
+    A group is written as in a table: `ingest` refuses folders whose names are no clean text.
+    """
+    first, _, rest = name.partition("/")
+    batch = first if rest and _BATCH.match(first) else ""
+    inside = rest if batch else name
+    folder = inside.partition("/")[0] if "/" in inside else ""
+    return batch, inside, cell(folder)
 
 
-def _flagged(table: Path, inside: Path) -> bool:
-    """Whether ``score`` called this file anomalous."""
-    path = table / "scores.csv"
-    if not path.is_file():
-        return False
-    name = "/".join(inside.parts[1:])
-    with path.open(newline="") as handle:
-        return any(
-            row["id"] == name and row["anomaly"].lower() in ("true", "1")
-            for row in csv.DictReader(handle)
-        )
+#: What ``score`` said of each file of a batch, by its id: normal, flagged or refused.
+Verdicts = dict[str, str]
+
+
+def _verdicts(folder: Path) -> Verdicts:
+    """Every row of a batch's tables; of a batch that was not scored to its end there is none."""
+    found: Verdicts = {}
+    for name in ("scores.csv", "rejected.csv"):
+        try:
+            with (folder / name).open(newline="", encoding="utf-8") as handle:
+                for row in csv.DictReader(handle):
+                    flagged = row.get("anomaly", "").lower() in ("true", "1")
+                    refused = name == "rejected.csv"
+                    verdict = "refused" if refused else "flagged" if flagged else "normal"
+                    found[row["id"]] = verdict
+        except FileNotFoundError:
+            continue
+    return found
 
 
 def adopt(arrivals: Arrivals, params: Params) -> int:
     """Copy new pictures to where ``ingest`` reads them; how many.
 
-    A picture's name there is its content's digest: taken in twice it is there once.
+    A picture's name there is its content's digest: taken in twice it is there once. One that is
+    gone or was changed since it was checked is left for the next time.
 
     Raises:
         ClarityError: the data's source is not a folder of pictures.
@@ -132,8 +165,17 @@ def adopt(arrivals: Arrivals, params: Params) -> int:
             f"data.source is {params.data.source}: new pictures cannot join it; set data.source: "
             "folder and data.path to a folder with your pictures in params.yaml"
         )
+    from clarity.preprocess.images import ImageProblem
+    from clarity.score.listing import read_bytes
+
+    adopted = 0
     for path, group, digest in arrivals.pictures:
-        target = Path(params.data.path) / group / f"{digest[:16]}{path.suffix.lower()}"
-        with atomic_path(target) as temporary:
-            shutil.copyfile(path, temporary)
-    return len(arrivals.pictures)
+        try:
+            content = read_bytes(path)
+        except ImageProblem:
+            continue
+        if sha256_bytes(content) == digest:
+            name = f"{digest[:16]}{path.suffix.lower()}"
+            write_bytes(Path(params.data.path) / group / name, content)
+            adopted += 1
+    return adopted

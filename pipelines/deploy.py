@@ -19,9 +19,10 @@ import typer
 from clarity.errors import ClarityError
 from clarity.files import read_json
 from pipelines.events import DRIFT_LASTS
-from pipelines.home import prepare
+from pipelines.home import home, prepare
 from pipelines.reproduce import run
 from pipelines.server import API, answers, running
+from pipelines.standing import claim, keep_paused, read_paused
 from pipelines.worker import POOL
 
 if TYPE_CHECKING:
@@ -31,13 +32,21 @@ if TYPE_CHECKING:
 SILENCE = timedelta(seconds=90)
 
 
-def deploy(root: Path, extra_pools: dict[str, str]) -> None:
+def deploy(root: Path, extra_pools: dict[str, str], *, take_over: bool = False) -> None:
     """Make pools, deployments and automations on the server at ``PREFECT_API_URL``.
+
+    What a person paused on the server stays paused, and is named.
 
     Args:
         root: The project's root.
         extra_pools: Name and type of pools for stages on other machines (docs/scaling.md).
+        take_over: Whether to replace another project's deployments.
+
+    Raises:
+        ClarityError: prefect.yaml is wrong, or the deployments there are another project's.
     """
+    claim(root, take_over=take_over, say=print)
+    before = read_paused(root)
     for pool, kind in {POOL: "process", **extra_pools}.items():
         _make_pool(root, pool, kind)
         if pool != POOL:
@@ -54,6 +63,7 @@ def deploy(root: Path, extra_pools: dict[str, str]) -> None:
     if finished.returncode:
         said = (finished.stderr + finished.stdout).strip().splitlines() or ["no output"]
         raise ClarityError(f"prefect.yaml: `prefect deploy --all` failed: {said[-1]}")
+    keep_paused(root, before, print)
     _automate()
 
 
@@ -160,11 +170,15 @@ async def _put(automation: Automation) -> None:
     from prefect.automations import Automation
 
     try:
-        automation.id = (await Automation.aread(name=automation.name)).id
+        there = await Automation.aread(name=automation.name)
     except ValueError:
         await automation.acreate()
-    else:
-        await automation.aupdate()
+        return
+    automation.id = there.id
+    automation.enabled = there.enabled
+    await automation.aupdate()
+    if not there.enabled:
+        print(f"automation {automation.name!r} stays disabled, as it was on the server")
 
 
 def main(
@@ -175,6 +189,9 @@ def main(
     pool_type: Annotated[
         str, typer.Option(help="Type of these pools: process, docker, kubernetes.")
     ] = "process",
+    take_over: Annotated[
+        bool, typer.Option(help="Replace the deployments of another project.")
+    ] = False,
 ) -> None:
     """Deploy to the server at PREFECT_API_URL, or to the one that `make serve-flows` started."""
     root = prepare()
@@ -183,8 +200,10 @@ def main(
         raise ClarityError(
             f"{API}={api or ''}: no Prefect server answers there; start one with `make serve-flows`"
         )
+    # A copied or moved project brings its server's database along: that is its own.
+    own = API not in os.environ and home().is_relative_to(root)
     os.environ[API] = api
-    deploy(root, dict.fromkeys(pool or [], pool_type))
+    deploy(root, dict.fromkeys(pool or [], pool_type), take_over=take_over or own)
     print(f"deployed to {api}")
 
 

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.tasks import Task, exponential_backoff
+from prefect.tasks import Task
 
 from clarity.files import read_json, write_json
 from pipelines import groups, show
@@ -25,7 +25,9 @@ from pipelines.stage import StageBusy, StageFailed, run_stage
 
 #: How the stage's processes learn which flow run they belong to; MLflow runs carry it as a tag.
 FLOW_RUN = "CLARITY_FLOW_RUN_ID"
-RETRIES = 4
+#: Seconds before a stage that met somebody else's lock is tried again: in all three quarters of an
+#: hour, for a `dvc repro` beside the flow (Prefect allows 50 delays).
+DELAYS = [2.0, 4.0, 8.0, 16.0, *[60.0] * 46]
 
 
 def may_pass(task: Task, run: TaskRun, state: State) -> bool:
@@ -36,8 +38,8 @@ def may_pass(task: Task, run: TaskRun, state: State) -> bool:
 @task(
     cache_policy=NO_CACHE,
     persist_result=False,
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retries=len(DELAYS),
+    retry_delay_seconds=DELAYS,
     retry_jitter_factor=0.5,
     retry_condition_fn=may_pass,
 )
@@ -85,7 +87,7 @@ def reproduce(
     with carried(log.info) as flow_run:
         if pool is None:
             check_parallel(max_parallel)
-        graph = read_graph()
+        graph = read_graph(say=log.info)
         names = graph.to_run(stages)
         if not names:
             log.info(NOTHING)

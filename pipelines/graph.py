@@ -7,7 +7,10 @@ DVC alone knows which stage must run. Asking it once costs about a second; askin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,13 @@ from typing import Any
 from clarity.errors import ClarityError
 
 LOCK = "dvc.lock"
+#: DVC's words for a lock that somebody else holds.
+BUSY = re.compile(r"Unable to acquire lock|is busy, it is being blocked|database is locked", re.I)
+#: Its words for a ``dvc.lock`` that was read while another DVC wrote it.
+_HALF = re.compile(r"dvc\.lock'? (validation failed|is invalid)|unable to read: '[^']*dvc\.lock'")
+TORN_READS = 5
+#: Seconds between two looks, and in all: the longest training, and then some.
+WAIT, PATIENCE = 1.0, 86400.0
 
 
 @dataclass(frozen=True)
@@ -113,10 +123,41 @@ def _torn(path: Path) -> bool:
     return False
 
 
-def read_graph(root: Path | None = None) -> Graph:
-    """Ask DVC once for the graph and for what changed."""
-    with repository(root) as repo:
-        return graph_of(repo)
+def read_graph(root: Path | None = None, say: Callable[[str], None] | None = None) -> Graph:
+    """Ask DVC for the graph and for what changed, once it can be asked.
+
+    Beside a ``dvc repro`` it cannot: what a stage writes is locked for as long as the stage runs.
+
+    Args:
+        root: The project's root, where it is not the working directory.
+        say: Is told for whom this waits; standard error by default.
+
+    Raises:
+        ClarityError: DVC's complaint, or it is still at work after ``PATIENCE``.
+    """
+    told = False
+    deadline = time.monotonic() + PATIENCE
+    torn = 0
+    while True:
+        try:
+            with repository(root) as repo:
+                return graph_of(repo)
+        except ClarityError as error:
+            text = str(error)
+            if _HALF.search(text) and torn < TORN_READS:
+                torn += 1
+            elif not BUSY.search(text) or time.monotonic() > deadline:
+                raise
+            elif not told:
+                told = True
+                pids = ", ".join(re.findall(r"\(PID \d+\)", text)) or "another process"
+                line = f"DVC is at work here {pids}: waiting until it is done"
+                (say or _to_stderr)(line)
+        time.sleep(WAIT)
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def graph_of(repo: Any) -> Graph:

@@ -8,61 +8,135 @@ after a crash), ``HANDLED/BATCH``.
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from clarity.errors import ClarityError
-from clarity.files import sync_directory
+from clarity.files import only_one, sync_directory
+from clarity.score.listing import Entry, listing
 
 _TAKEN = ".taken"
 
 
-def take(incoming: Path, settle: float) -> list[Path]:
+@contextmanager
+def watched(incoming: Path) -> Iterator[bool]:
+    """Yield whether this process alone handles what arrives in ``incoming``; made where missing.
+
+    Raises:
+        ClarityError: it cannot be a folder that files are moved out of.
+    """
+    taken = incoming / _TAKEN
+    try:
+        taken.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ClarityError(f"{incoming}: {error.strerror}; name a folder to watch") from None
+    with only_one(taken) as alone:
+        yield alone
+
+
+def take(incoming: Path, settle: float, say: Callable[[str], None] = print) -> list[Path]:
     """Take what has arrived into a new batch; the folders of all batches not yet handled.
 
     Args:
         incoming: The watched folder; made where it is missing. Hidden files are left alone.
         settle: Seconds a file must have lain unchanged, so that none is taken half copied.
+        say: Is given a line for each file that cannot be moved and stays where it is.
     """
     taken = incoming / _TAKEN
     taken.mkdir(parents=True, exist_ok=True)
     for half in sorted(taken.glob("*.filling")):
-        _seal(half)
-    now = time.time()
-    ready = [
-        path
-        for path in sorted(incoming.rglob("*"))
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(incoming).parts)
-        and now - path.stat().st_mtime >= settle
-    ]
+        _seal(half, incoming)
+    ready = [one for one in listing(incoming) if _settled(one.path, settle)]
     if ready:
-        names = "\n".join(f"{path}\0{path.stat().st_size}" for path in ready)
-        digest = hashlib.sha256(names.encode()).hexdigest()[:8]
-        batch = taken / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{digest}.filling"
-        for path in ready:
-            target = batch / path.relative_to(incoming)
+        _fill(taken / f"{_name(ready)}.filling", ready, incoming, say)
+    _sweep(incoming, {one.path.parent for one in ready}, settle)
+    batches = sorted(path for path in taken.iterdir() if path.is_dir())
+    for batch in batches:
+        if not listing(batch):  # nothing could be moved, or a kill came first
+            shutil.rmtree(batch, ignore_errors=True)
+    return [batch for batch in batches if batch.exists()]
+
+
+def _settled(path: Path, settle: float) -> bool:
+    """Whether a file has not been written to for that long.
+
+    A time of change in the future (a camera's clock) says nothing: then the time of the last change
+    by this machine's clock counts.
+    """
+    now = time.time()
+    try:
+        state = path.stat() if path.exists() else path.lstat()
+    except OSError:
+        return False
+    changed = state.st_mtime if state.st_mtime <= now else state.st_ctime
+    return now - changed >= settle
+
+
+def _name(ready: list[Entry]) -> str:
+    """A batch's name: when it was taken, and a digest of what is in it."""
+    digest = hashlib.sha256()
+    for one in ready:
+        with suppress(OSError):
+            state = one.path.lstat()
+            mark = f"{one.name}\0{state.st_size}\0{state.st_ino}\0{state.st_ctime_ns}\n"
+            digest.update(os.fsencode(mark))
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{digest.hexdigest()[:8]}"
+
+
+def _fill(batch: Path, ready: list[Entry], incoming: Path, say: Callable[[str], None]) -> None:
+    for one in ready:
+        target = batch / one.name
+        try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-        _seal(batch)
-    for folder in sorted(incoming.rglob("*"), reverse=True):
-        if folder.is_dir() and _TAKEN not in folder.parts and not any(folder.iterdir()):
-            folder.rmdir()
-    return sorted(path for path in taken.iterdir() if path.is_dir())
+            one.path.rename(target)
+        except FileNotFoundError:
+            continue  # gone since it was seen
+        except OSError as error:
+            say(f"{one.path}: cannot be moved ({error.strerror}); mend or remove it")
+    if batch.exists():
+        _seal(batch, incoming)
 
 
-def _seal(half: Path) -> None:
-    """A batch gets its name when every file is in it."""
+def _seal(half: Path, incoming: Path) -> None:
+    """A batch gets its name when every file is in it and every link leads where it led."""
+    for one in listing(half):
+        if one.path.is_symlink() and not os.path.isabs(os.readlink(one.path)):
+            aim = (incoming / one.name).parent / os.readlink(one.path)
+            moved = one.path.with_name(".link")
+            moved.unlink(missing_ok=True)
+            moved.symlink_to(os.path.realpath(aim))
+            moved.replace(one.path)
     half.rename(half.with_suffix(""))
     sync_directory(half.parent)
 
 
+def _sweep(incoming: Path, emptied: set[Path], settle: float) -> None:
+    """Remove folders that are empty now; one just made, for what is about to come, stays."""
+    found: list[Path] = []
+    for folder, folders, _ in os.walk(incoming):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in folders]
+    for path in reversed(found):
+        if path in emptied or _settled(path, settle):
+            with suppress(OSError):  # where it is not empty nothing happens
+                path.rmdir()
+                emptied.add(path.parent)
+
+
 def put_aside(batch: Path, handled: Path) -> Path:
-    """Move a handled batch to ``handled``, in one rename."""
-    handled.mkdir(parents=True, exist_ok=True)
+    """Move a handled batch to ``handled``, in one rename.
+
+    Raises:
+        ClarityError: ``handled`` lies on another file system, or cannot be written to.
+    """
     target = handled / batch.name
     try:
+        handled.mkdir(parents=True, exist_ok=True)
         batch.rename(target)
     except OSError as error:
         raise ClarityError(

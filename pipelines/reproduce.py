@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from clarity.errors import ClarityError
+from clarity.names import line
 from clarity.params import load_params
 from pipelines.graph import Graph, read_graph
 from pipelines.home import cores, prepare
@@ -73,7 +74,7 @@ def main(
             return_state=True,
         )
         if not state.is_completed():
-            print(f"clarity: {state.message}", file=sys.stderr)
+            print(f"clarity: {line(str(state.message))}", file=sys.stderr)
             raise typer.Exit(1)
 
 
@@ -84,7 +85,7 @@ def run(command: object) -> None:
     try:
         app()
     except ClarityError as error:
-        print(f"clarity: {error}", file=sys.stderr)
+        print(f"clarity: {line(str(error))}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clarity.names import line
 from pipelines.home import prepare
 from pipelines.reproduce import run
 
@@ -41,9 +42,9 @@ def main(
 def finish(completed: bool, message: str | None) -> None:
     """Say how a flow ended; a failure is one line on stderr and exit code 1."""
     if completed:
-        print(message)
+        print(line(message or ""))
         return
-    print(f"clarity: {message}", file=sys.stderr)
+    print(f"clarity: {line(message or '')}", file=sys.stderr)
     raise typer.Exit(1)
 
 

@@ -37,7 +37,7 @@ def retrain(
 
     Args:
         folders: Where new pictures lie. Empty: `data/new` and what `score` has handled.
-        scores: Folder of `score`'s tables, which say what was flagged.
+        scores: Folder of `score`'s tables: of what it handled, only what they call normal is taken.
         include_flagged: Whether to train on pictures that were flagged as anomalous, too.
         enough: New pictures that are a reason by themselves, as a share of the training images.
         max_parallel: Stages at once. Times `threads` in params.yaml at most the machine's cores.
@@ -48,8 +48,8 @@ def retrain(
     with carried(log.info):
         try:
             watched = [Path(one) for one in folders or ["data/new", "data/handled"]]
-            arrivals = check_arrivals(watched, None if include_flagged else Path(scores))
-            changed = read_graph().to_run()
+            arrivals = check_arrivals(watched, Path(scores), include_flagged)
+            changed = read_graph(say=log.info).to_run()
             reasons = [f"DVC calls {changed[0]} and what follows changed"] if changed else []
             if arrivals.pictures:
                 reasons += reasons_of(arrivals, enough)
@@ -71,9 +71,9 @@ def retrain(
 
 
 @task(name="check arrivals", cache_policy=NO_CACHE, persist_result=False)
-def check_arrivals(watched: list[Path], scores: Path | None) -> Arrivals:
+def check_arrivals(watched: list[Path], scores: Path, include_flagged: bool) -> Arrivals:
     """Find pictures that were not taken in before and check each as the pipeline will."""
-    arrivals = gather(watched, scores, load_params())
+    arrivals = gather(watched, scores, load_params(), include_flagged=include_flagged)
     get_run_logger().info("%s", arrivals.sentence)
     return arrivals
 

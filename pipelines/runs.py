@@ -20,6 +20,7 @@ from uuid import UUID
 from clarity.files import write_json
 from pipelines import groups
 from pipelines.home import home
+from pipelines.server import API, watch_named
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -51,6 +52,8 @@ def carried(log: Callable[[str], None]) -> Iterator[str]:
     flow_run_id = str(runtime.flow_run.id)
     if runtime.deployment.id:
         watch_parent(flow_run_id)
+        if api := os.environ.get(API):
+            watch_named(api)
     with recorded(flow_run_id):
         try:
             for line in recover():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from prefect.states import Completed, Failed
 
 from clarity.errors import ClarityError
 from clarity.files import read_json, write_json
+from clarity.names import line
 from clarity.params import load_params
 from pipelines import show
 from pipelines.events import DRIFT_LASTS, INCOMING
-from pipelines.incoming import put_aside, take
+from pipelines.incoming import put_aside, take, watched
 from pipelines.runs import carried
 
 DRIFT = "drift.json"
@@ -33,7 +36,7 @@ def score(
     """Score the pictures that arrived, flag anomalies, follow the drift.
 
     Args:
-        incoming: Folder to watch: pictures (sub-folders are groups) or `.npy` arrays.
+        incoming: Folder to watch: pictures (sub-folders are groups) and `.npy` arrays.
         handled: Folder to which scored files are moved, a sub-folder a batch.
         output: Folder for the tables, a sub-folder a batch.
         model: Alias or version of the registered model that scores.
@@ -42,71 +45,117 @@ def score(
     log = get_run_logger()
     with carried(log.info) as flow_run:
         try:
-            batches = take(Path(incoming), settle)
-            if not batches:
-                return Completed(message=f"nothing arrived in {incoming}")
-            told = []
-            for batch in batches:
-                name = f"score {batch.name}"
-                work = score_batch.with_options(task_run_name=name)
-                told.append(work(batch, Path(output) / batch.name, model, flow_run))
-                put_aside(batch, Path(handled))
+            with watched(Path(incoming)) as alone:
+                if not alone:
+                    return Completed(message=f"another run handles what arrives in {incoming}")
+                work = partial(score_batch, model=model, flow_run=flow_run)
+                told, failed = handle(Path(incoming), Path(handled), Path(output), settle, work)
             raise_event(Path(output), load_params().drift.lasting, log.info)
         except ClarityError as error:
-            return Failed(message=str(error))
-    return Completed(message="; ".join(told))
+            return Failed(message=line(str(error)))
+    if failed:
+        return Failed(message=line("; ".join(failed + told)))
+    return Completed(message="; ".join(told) or f"nothing arrived in {incoming}")
 
 
-@task(name="score batch", cache_policy=NO_CACHE, persist_result=False)
-def score_batch(batch: Path, output: Path, model: str, flow_run: str) -> str:
+def handle(
+    incoming: Path,
+    handled: Path,
+    output: Path,
+    settle: float,
+    work: Callable[..., State],
+) -> tuple[list[str], list[str]]:
+    """Score every batch and put it aside; one that fails stays for the next run and stops none.
+
+    Args:
+        incoming, handled, output, settle: as the flow's.
+        work: scores a batch into a folder.
+
+    Returns:
+        What was scored, and what could not be, a sentence each.
+    """
+    told: list[str] = []
+    stuck: list[str] = []
+    failed: list[str] = []
+    for batch in take(incoming, settle, stuck.append):
+        state = work(batch, output / batch.name, return_state=True)
+        if not state.is_completed():
+            failed.append(f"{batch.name}: {state.message}")
+            continue
+        try:
+            put_aside(batch, handled)
+        except ClarityError as error:
+            failed.append(str(error))
+        else:
+            told.append(str(state.message))
+    if stuck:
+        more = f" (and {len(stuck) - 1} more)" if len(stuck) > 1 else ""
+        failed.append(stuck[0] + more)
+    return told, failed
+
+
+@task(
+    name="score batch",
+    task_run_name="score {batch.name}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def score_batch(batch: Path, output: Path, model: str, flow_run: str) -> State:
     """Score one batch and measure its drift; doing it again after a kill adds nothing twice."""
+    try:
+        return Completed(message=_score(batch, output, model, flow_run))
+    except ClarityError as error:
+        return Failed(message=line(str(error)))
+    except OSError as error:
+        return Failed(message=line(f"{error.filename or output}: {error.strerror}"))
+
+
+def _score(batch: Path, output: Path, model: str, flow_run: str) -> str:
     from clarity.score import batch as scoring
+    from clarity.score.sources import SUMMARY
     from clarity.score.watch import drift_of, record
 
     log = get_run_logger()
-    sources = sorted(path for path in batch.rglob("*.npy")) or [batch]
-    summary: dict[str, Any] = {}
-    for source in sources:
-        own = output if source == batch else output / source.stem
-        try:
-            scoring.run(source, own, model)
-        except ClarityError as error:
-            if not (own / scoring.SUMMARY).exists():
-                raise
-            log.warning("%s", error)  # nothing usable in it: rejected.csv says why
-        found = scoring.read_summary(own)
-        for key in ("images", "scored", "rejected", "anomalous"):
-            summary[key] = summary.get(key, 0) + found[key]
-        summary["version"] = found["version"]
-        show.scored(batch.name, own)
-        if not found["scored"]:
-            continue
-        report = drift_of(source, model)
+    try:
+        scoring.run(batch, output, model)
+    except ClarityError as error:
+        if not (output / SUMMARY).exists():
+            raise
+        log.warning("%s", line(str(error)))  # nothing usable in it: rejected.csv says why
+    summary = scoring.read_summary(output)
+    show.scored(batch.name, output)
+    if summary["scored"]:
+        report = drift_of(batch, model)
         run = record(
             report,
-            batch.name if source == batch else f"{batch.name}.{source.stem}",
-            str(found["version"]),
-            anomalous=int(str(found["anomalous"])),
+            batch.name,
+            str(summary["version"]),
+            anomalous=int(str(summary["anomalous"])),
             flow_run=flow_run,
         )
         log.info("%s", report.sentence)
-        write_json(own / DRIFT, {**report.as_dict(), "version": found["version"], "mlflow": run})
+        content = {**report.as_dict(), "version": summary["version"], "mlflow": run}
+        write_json(output / DRIFT, {**_kept(output / DRIFT), **content})
     return (
         f"{batch.name}: {summary['scored']} scored with version {summary['version']}, "
         f"{summary['anomalous']} anomalous, {summary['rejected']} rejected"
     )
 
 
+def _kept(path: Path) -> dict[str, bool]:
+    """That the event was raised already, where this batch is done again."""
+    return {"raised": True} if path.exists() and read_json(path).get("raised") else {}
+
+
 def raise_event(output: Path, lasting: int, log: Any) -> bool:
     """Raise the event when the last batches drifted all, once in each row of such batches."""
-    reports = [
-        (path, content)
-        for path in sorted(output.rglob(DRIFT), key=lambda path: path.parts, reverse=True)
-        if (content := read_json(path))["tests"]
-    ]
-    row = []
-    for path, content in reports:
-        if not content["drifted"] or content["version"] != reports[0][1]["version"]:
+    row: list[tuple[Path, dict[str, Any]]] = []
+    for path in sorted(output.rglob(DRIFT), key=lambda path: path.parts, reverse=True):
+        content = read_json(path)
+        if not content["tests"]:
+            continue
+        other = bool(row) and content["version"] != row[0][1]["version"]
+        if not content["drifted"] or other:
             break
         row.append((path, content))
     if len(row) < lasting or any(content.get("raised") for _, content in row):

@@ -22,7 +22,7 @@ from pipelines import groups
 from pipelines.deploy import deploy
 from pipelines.home import home, migrate_database, prepare
 from pipelines.reproduce import run
-from pipelines.server import API, address_file, answers, launch, running, wait_until_up
+from pipelines.server import API, address_file, check_port, launch, running, wait_until_up
 from pipelines.worker import POOL
 from pipelines.worker import launch as launch_worker
 
@@ -31,9 +31,14 @@ from pipelines.worker import launch as launch_worker
 def serving(port: int) -> Iterator[tuple[str, groups.Group]]:
     """A lasting server on ``port``, announced to the project: its address and its process."""
     own = f"http://127.0.0.1:{port}/api"
-    other = running()
-    if other is not None or answers(own):
-        raise ClarityError(f"a Prefect server already runs at {other or own}; use or stop that one")
+    if os.environ.get(API):
+        raise ClarityError(
+            f"{API}={os.environ[API]} names a server already; `make deploy` deploys to it, or "
+            f"unset {API} to start one here"
+        )
+    if (other := running()) is not None:
+        raise ClarityError(f"this project's Prefect server already runs at {other}; stop that one")
+    check_port(port)
     migrate_database()
     server = launch(port, lasting=True)
     os.environ[API] = own
@@ -61,7 +66,8 @@ def main(
             print(line)
         for name in crash_all("the server was restarted and nothing carries it"):
             print(f"marked flow run {name} Crashed")
-        deploy(root, {})
+        # With a home of its own, this project's server knows no other's deployments.
+        deploy(root, {}, take_over=home().is_relative_to(root))
         write_json(address_file(), {"api": api, **groups.identity()})
         worker = launch_worker(root, POOL, limit)
         print(f"Prefect's UI is at {api.removesuffix('/api')} (stop with Ctrl-C)", flush=True)

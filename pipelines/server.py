@@ -22,6 +22,8 @@ from pipelines.home import home, migrate_database
 
 API = "PREFECT_API_URL"
 STARTUP_SECONDS = 120.0
+#: Seconds of silence after which a server that was named is taken for gone.
+GONE_SECONDS = 60.0
 
 
 def answers(api: str, timeout: float = 2.0) -> bool:
@@ -54,6 +56,28 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def check_port(port: int) -> None:
+    """Refuse a port that a lasting server cannot have.
+
+    Raises:
+        ClarityError: something listens on it (another project's server, say), or it is no port.
+    """
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        why = str(error)
+        if isinstance(error, OSError):
+            why = error.strerror or why
+        if answers(f"http://127.0.0.1:{port}/api"):
+            why = "another Prefect server has it"
+        raise ClarityError(
+            f"port {port} of 127.0.0.1: {why}; choose another, say "
+            f"`python -m pipelines.serve --port {free_port()}`"
+        ) from None
 
 
 def launch(port: int, *, lasting: bool) -> groups.Group:
@@ -111,6 +135,7 @@ def available() -> Iterator[str]:
                 f"{API}={api}: no Prefect server answers there; start it, or unset the variable"
             )
         os.environ[API] = api
+        watch_named(api)
         import httpx
 
         try:
@@ -131,6 +156,26 @@ def available() -> Iterator[str]:
     # Prefect sends its last log lines while the interpreter ends, so the server is not stopped
     # here: it ends with this process, whose pipe its supervisor holds.
     yield api
+
+
+def watch_named(api: str, patience: float = GONE_SECONDS, every: float = 5.0) -> None:
+    """End this process, and first its stages, once a server has been silent for ``patience`` s.
+
+    A restart is sat out. Prefect's client alone would try every call for minutes, one by one.
+    """
+
+    def watch() -> None:
+        heard = time.monotonic()
+        while time.monotonic() - heard < patience:
+            time.sleep(every)
+            if answers(api, timeout=max(every, min(20.0, patience))):
+                heard = time.monotonic()
+        groups.leave(
+            f"{API}={api}: the Prefect server has not answered for {patience:g} s; run the same "
+            "again when it does, it goes on"
+        )
+
+    threading.Thread(target=watch, name="watch-server", daemon=True).start()
 
 
 def _watch(server: groups.Group) -> None:

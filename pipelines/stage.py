@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipelines import groups
-from pipelines.graph import mend_rwlock
+from pipelines.graph import BUSY, mend_rwlock
 from pipelines.supervise import TIMED_OUT
 
-_BUSY = re.compile(r"Unable to acquire lock|is busy, it is being blocked|database is locked", re.I)
 _TORN = re.compile(r"RWLock-file .*JSON structure is corrupted", re.I)
 _RAN_AND_FAILED = re.compile(r"failed to run: .*exited with (-?\d+)")
 #: DVC's advice after every stage, which says nothing about the run.
@@ -84,7 +83,7 @@ def run_stage(
         # Another stage's DVC was killed as it wrote.
         mend_rwlock((cwd or Path()) / ".dvc" / "tmp")
         raise StageBusy(f"{name}: {_last(tail, code)}")
-    if not _RAN_AND_FAILED.search(text) and _BUSY.search(text):
+    if not _RAN_AND_FAILED.search(text) and BUSY.search(text):
         raise StageBusy(f"{name}: {_last(tail, code)}")
     raise StageFailed(f"{name} failed: {_last(tail, code)}")
 

@@ -188,19 +188,60 @@ class Bent(Autoencoder):
         return images
 
 
-def test_path_length_of_an_arc_and_of_a_line() -> None:
+def test_walks_along_an_arc_and_a_line() -> None:
     steps = 32
-    half = latent.path_lengths(Bent(), torch.zeros(1, 1), torch.full((1, 1), math.pi), steps)
+    half = latent.walks(Bent(), torch.zeros(1, 1), torch.full((1, 1), math.pi), steps)
     chord = 2 * math.sin(math.pi / 2 / steps)
-    assert half.detour == pytest.approx([steps * chord / 2], rel=1e-4)
     assert half.pixel == pytest.approx([(steps * chord / 2) ** 2], rel=1e-4)
+    assert half.jump == pytest.approx([1], rel=1e-4)
     pca = build(Model(family="pca", latent=2), "pca-2")
     pca.load_state_dict(
         {"mean": torch.zeros(12288), "components": torch.eye(12288)[[5, 700]] * 0.5}
     )
-    straight = latent.path_lengths(pca, torch.tensor([[0.1, 0.3]]), torch.tensor([[1.0, -0.4]]), 8)
+    straight = latent.walks(pca, torch.tensor([[0.1, 0.3]]), torch.tensor([[1.0, -0.4]]), 8)
     assert straight.pixel == pytest.approx([1], abs=1e-5)
-    assert straight.detour == pytest.approx([1], abs=1e-5)
+    assert straight.jump == pytest.approx([1], abs=1e-5)
+    # A linear decoder can do nothing but blend.
+    assert straight.crossfade == pytest.approx([1], abs=1e-4)
+    nowhere = latent.walks(pca, torch.ones(1, 2), torch.ones(1, 2), 4)
+    assert all(value == [1.0] for value in vars(nowhere).values())
+
+
+@pytest.mark.parametrize("sigma", [0, 1, 2])
+def test_a_ghost_of_two_faces_is_a_crossfade_and_a_face_is_none(
+    faces: torch.Tensor, sigma: float
+) -> None:
+    """Whatever blurs all pictures alike: the zero and the one do not move with sharpness."""
+    first, second, *others = blurred(faces, sigma) if sigma else faces
+    way = torch.linspace(0, 1, 6)[:, None, None, None]
+    ghost = (1 - way) * first + way * second
+    assert latent.crossfade(ghost) == pytest.approx(1, abs=1e-4)
+    switch = torch.stack([first] * 3 + [second] * 3)
+    assert latent.crossfade(switch) == pytest.approx(0, abs=1e-9)
+    real = torch.stack([first, *others, second])
+    assert abs(latent.crossfade(real)) < 0.3
+    emptied = ghost.clone()
+    emptied[1:-1] = ghost[1:-1].mean((1, 2, 3), keepdim=True)
+    assert latent.crossfade(emptied) > 1.2
+
+
+def test_a_planted_jump_is_the_largest_step(faces: torch.Tensor) -> None:
+    way = torch.linspace(0, 1, 9)[:, None, None, None]
+    smooth = (1 - way) * faces[0] + way * faces[1]
+    jumping = smooth.clone()
+    jumping[4:] = 0.3 * smooth[4:] + 0.7 * faces[1]
+    switch = torch.stack([faces[0]] * 5 + [faces[1]] * 4)
+
+    def in_pixels(images: torch.Tensor) -> float:
+        return latent.largest_step((images[1:] - images[:-1]).flatten(1).norm(dim=1))
+
+    def perceived(images: torch.Tensor) -> float:
+        return latent.largest_step(latent.haarpsi_steps(images))
+
+    for jump in (in_pixels, perceived):
+        assert jump(jumping) > 1.5 * jump(smooth)
+        assert jump(switch) == pytest.approx(8, rel=1e-4)
+    assert in_pixels(smooth) == pytest.approx(1, abs=1e-4)
 
 
 def test_unused_elements_of_a_posterior_are_counted_out() -> None:
@@ -233,6 +274,23 @@ def test_frechet_distance_by_its_closed_form() -> None:
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root)
     assert samples.frechet_distance(a, b) == pytest.approx(expected)
     assert samples.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+
+
+def test_precision_and_recall_of_a_prior_too_narrow_too_wide_and_right() -> None:
+    rng = np.random.default_rng(8)
+    real, alike, narrow, wide = (rng.normal(0, s, (200, 6)) for s in (1, 1, 0.2, 4))
+    away = alike + 50
+    assert samples.precision_recall(real, real) == (1, 1)
+    assert samples.precision_recall(away, real) == (0, 0)
+    assert min(samples.precision_recall(alike, real)) > 0.7
+    precision, recall = samples.precision_recall(narrow, real)
+    assert precision > 0.9 > 0.1 > recall
+    precision, recall = samples.precision_recall(wide, real)
+    assert precision < 0.1 < 0.9 < recall
+    # By hand: on 0, 1, 2, 3 the third neighbours lie 3, 2, 2 and 3 away; a single point reaches 0.
+    line = np.arange(4.0)[:, None]
+    assert samples.precision_recall(np.array([[-3.0], [6.5]]), line) == (0.5, 1.0)
+    assert samples.precision_recall(line[:1], line) == (1.0, 0.25)
 
 
 def test_sharpness_is_the_variance_of_the_laplacian(faces: torch.Tensor) -> None:

@@ -26,7 +26,10 @@ MODELS = {
 }
 COUNTS = {"train": 18, "val": 8, "gate": 8, "test": 12}
 KINDS = ("cutpaste", "inverted")
-DECLARED = ("details.json", "metrics.json", "per_image.parquet", "scorer.safetensors", "figures")
+DECLARED = (
+    "details.json", "metrics.json", "per_image.parquet", "same_compute.parquet",
+    "frequency.safetensors", "scorer.safetensors", "figures",
+)  # fmt: skip
 TRAIN = "import sys; from clarity.train.stage import run; [run(m, 0) for m in sys.argv[1:]]"
 EVALUATE = TRAIN.replace("clarity.train", "clarity.evaluate")
 
@@ -134,7 +137,8 @@ def test_figures_follow_from_the_table(project: Path, model: str) -> None:
     assert (on_val_normals > entry["value"]).mean() <= 0.05
     metrics = json.loads((project / f"evaluations/{model}-0/metrics.json").read_text())
     assert set(metrics) == {
-        "parameters", "flops", "latent", "train_mse", "test_mse", "test_psnr", "test_ssim",
+        "parameters", "flops", "latent", "train_haarpsi", "test_haarpsi", "train_mse", "test_mse",
+            "test_psnr", "test_ssim",
         "test_lsd", "train_lsd", "auroc", "ap",
     }  # fmt: skip
     assert metrics["auroc"] == found["anomaly"][best]["test"]["all"]["auroc"]
@@ -160,11 +164,23 @@ def test_latent_space_and_samples_are_described(project: Path) -> None:
         for split in ("train", "test"):
             assert len(space["path_length"][split]) == len(space["path_pairs"][split]) == 3
             assert min(space["path_length"][split]) >= 1 - 1e-6
+            for key in ("jump", "jump_haarpsi"):
+                assert len(space[key][split]) == 3
+                assert all(1 <= value <= 4 + 1e-6 for value in space[key][split])
+            assert space["crossfade_mean"][split] == pytest.approx(
+                np.mean(space["crossfade"][split])
+            )
             assert all(a != b for a, b in space["path_pairs"][split])
         assert 1 <= space["participation_ratio"] <= space["participation_bound"]
         assert found["samples"]["method"] == method
         assert len(found["samples"]["sharpness"]) == 8
         assert found["samples"]["frechet"] >= 0
+        for key in ("precision", "recall", "precision_train", "recall_train"):
+            assert 0 <= found["samples"][key] <= 1
+        # A VAE draws from its prior, and beside that from a density fitted to its latents.
+        fitted = found["samples"]["fitted"]
+        assert (fitted is not None) == (method == "prior")
+        assert fitted is None or (fitted["method"], len(fitted["sharpness"])) == ("mixture", 8)
     assert ("collapsed" in details(project, "vae-tiny")["latent_space"]) is True
     paths = [details(project, model)["latent_space"]["path_pairs"] for model in MODELS]
     assert all(pairs == paths[0] for pairs in paths)

@@ -73,7 +73,10 @@ NPY = {
     "longer than its header": (lengthened, "longer than its header says"),
     "cut in the header": (header_only, "not a .npy file"),
     "objects": (training(np.array([{"a": 1}] * 3, dtype=object)), "array of objects"),
-    "float out of range": (training(IMAGES.astype(np.float32)), "floats must lie in [0, 1]"),
+    "float out of range": (
+        training(IMAGES.astype(np.float32)),
+        "floats from 0 to 255, not in [0, 1]: divide all",
+    ),
     "integers of 64 bits": (training(IMAGES.astype(np.int64)), "dtype int64"),
     "wrong rank": (training(IMAGES[..., 0]), "images are N×height×width×3"),
     "channels first": (training(IMAGES.transpose(0, 3, 1, 2).copy()), "channels last"),

@@ -87,7 +87,7 @@ def test_float_pictures_must_lie_in_the_unit_interval() -> None:
         decode(encoded(Image.fromarray(fine), "TIFF"))[0, :, 0], [0, 128, 255]
     )
     for wrong in (np.nan, np.inf, 1.5, -0.1):
-        with pytest.raises(ImageProblem, match=r"NaN|float pixels"):
+        with pytest.raises(ImageProblem, match=r"NaN|infinite|not in \[0, 1\]"):
             decode(encoded(Image.fromarray(np.full((2, 2), wrong, np.float32)), "TIFF"))
 
 
@@ -125,7 +125,6 @@ def test_damaged_bytes_never_raise_anything_else(noise: bytes, where: int) -> No
         (np.zeros((4, 4, 5), np.uint8), "5 channels"),
         (np.zeros((0, 4, 3), np.uint8), "zero size"),
         (np.zeros((4, 4, 3), np.int32), "dtype int32"),
-        (np.zeros((4, 4, 3), bool), "dtype bool"),
         (np.full((4, 4, 3), np.nan), "NaN"),
         (np.full((4, 4, 3), 2.0), "not in"),
         (np.broadcast_to(np.uint8(0), (9000, 9000, 3)), "more than"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score
 
@@ -231,3 +232,79 @@ def test_bands_hold_for_all_models_at_once(seeds):
         bands = simultaneous_bands(models, groups, resamples=400)
         hits.append(all(b.low <= t <= b.high for b, t in zip(bands, truths, strict=True)))
     assert 0.92 <= share(hits) <= 0.985
+
+
+#: On the logit scale, about as HaarPSI varies on the embedded faces.
+BOUNDED = {"person": 0.2, "image": 0.15, "own": 0.05, "noise": 0.08, "training": 0.03}
+
+
+def bounded_values(rng, groups, seeds, level, shared=None):
+    """(S, N) values in (0, 1) and the mean over people: given the training where there is one."""
+    people, own = groups.max() + 1, BOUNDED
+    if shared is None:
+        shared = shared_effects(rng, groups)
+    training = own["training"] * rng.normal(size=(seeds, 1))
+    each = own["own"] * rng.normal(size=people)[groups]
+    noise = own["noise"] * rng.normal(size=(seeds, len(groups)))
+    within = own["person"] ** 2 + own["image"] ** 2 + own["own"] ** 2 + own["noise"] ** 2
+    if seeds == 1:
+        truth = logit_normal_mean(level + training[0, 0], within)
+    else:
+        truth = logit_normal_mean(level, within + own["training"] ** 2)
+    return expit(level + shared + each + noise + training), truth
+
+
+def shared_effects(rng, groups):
+    """What people and images do to both models alike."""
+    people = BOUNDED["person"] * rng.normal(size=groups.max() + 1)
+    return people[groups] + BOUNDED["image"] * rng.normal(size=len(groups))
+
+
+def logit_normal_mean(level, variance):
+    """E[expit(level + N(0, variance))], by Gauss and Hermite."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    return float(weights @ expit(level + np.sqrt(variance) * nodes) / weights.sum())
+
+
+def bounded_coverage(data_sets, seeds, people, level):
+    """Of a mean on the logit scale and on the log scale, and of the ratio of two distances."""
+    rng = np.random.default_rng(seeds)
+    groups = np.repeat(np.arange(people), 10)
+    hits = {"logit": [], "log": [], "ratio": []}
+    for _ in range(data_sets):
+        shared = shared_effects(rng, groups)
+        a, of_a = bounded_values(rng, groups, seeds, level - 0.1, shared)
+        b, of_b = bounded_values(rng, groups, seeds, level, shared)
+        for scale in ("logit", "log"):
+            i = mean_interval(a, groups, scale=scale)
+            assert 0 < i.low < i.high
+            assert i.high < 1 or scale == "log"
+            hits[scale].append(i.low <= of_a <= i.high)
+        i = log_ratio_interval(a, b, groups).as_reduction()
+        hits["ratio"].append(i.low <= 1 - of_a / of_b <= i.high)
+    return {name: share(found) for name, found in hits.items()}
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+@pytest.mark.parametrize(("people", "level"), [(6, -2.0), (40, -0.5)])
+def test_coverage_of_a_measure_between_0_and_1(seeds, people, level):
+    """A distance like 1 - HaarPSI, of 0.12 (clear) and 0.38 (blurred): its mean and reduction."""
+    for name, covered in bounded_coverage(400, seeds, people, level).items():
+        assert 0.915 <= covered <= 0.99, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", SEEDS)
+@pytest.mark.parametrize("people", [6, 40])
+@pytest.mark.parametrize("level", [-3.5, -2.0, -0.5, 1.0])
+def test_coverage_of_a_measure_between_0_and_1_over_two_thousand_data_sets(seeds, people, level):
+    for name, covered in bounded_coverage(DATA_SETS, seeds, people, level).items():
+        assert 0.92 <= covered <= 0.985, name
+
+
+def test_fisher_s_z_keeps_a_likeness_within_its_bounds():
+    """SSIM lies in [-1, 1]: few people, values near 1, and none beyond it."""
+    values = np.array([[0.999, 0.9, 0.2, 0.98, 0.999, 0.99]])
+    i = mean_interval(values, np.arange(6), scale="fisher")
+    assert -1 < i.low < i.estimate < i.high < 1
+    assert mean_interval(values, np.arange(6)).high > 1

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import optimize
+from scipy.special import expit
 
 from clarity.errors import ClarityError
 from clarity.statistics import (
@@ -103,6 +105,66 @@ def test_six_claims_without_effect_hold_together_by_holm():
             wrong[method] += any(v.outcome != "undecided" for v in judged)
     assert wrong["holm"] <= 0.08 * 200
     assert wrong["none"] > wrong["holm"]
+
+
+# --- the same for a measure between 0 and 1 ------------------------------------------------------
+
+
+def bounded_reduction(rng, effect, *, people=40, each=10, seeds=3, training=0.012, level=-1.0):
+    """1 - large/small of a distance like 1 - HaarPSI, which lies in (0, 1).
+
+    As on the embedded faces: on the logit scale people differ by 0.2 and by 0.05 between the two
+    models, images by 0.15 and 0.08; trainings by 1 % of the distance.
+    """
+    groups = np.repeat(np.arange(people), each)
+    shared = 0.2 * rng.normal(size=people)[groups] + 0.15 * rng.normal(size=len(groups))
+    variance = 0.2**2 + 0.15**2 + 0.05**2 + 0.08**2 + training**2
+
+    def model(at):
+        own = 0.05 * rng.normal(size=people)[groups]
+        noise = 0.08 * rng.normal(size=(seeds, len(groups)))
+        return expit(at + shared + own + noise + training * rng.normal(size=(seeds, 1)))
+
+    nearer = _level((1 - effect) * _mean(level, variance), variance)
+    return log_ratio_interval(model(nearer), model(level), groups).as_reduction()
+
+
+def _mean(level, variance):
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    return float(weights @ expit(level + np.sqrt(variance) * nodes) / weights.sum())
+
+
+def _level(mean, variance):
+    return optimize.brentq(lambda level: _mean(level, variance) - mean, -12, 12)
+
+
+def bounded_rates(effect, level, runs):
+    rng = np.random.default_rng(17)
+    judged = [verdict(bounded_reduction(rng, effect, level=level), MARGIN) for _ in range(runs)]
+    found = [one.outcome for one in judged]
+    return {name: share(found, name) for name in ("confirmed", "refuted", "undecided")}
+
+
+def test_error_rates_for_a_measure_between_0_and_1():
+    """A clear family: 8 % is found, the margin itself is not, the reverse is refuted."""
+    assert bounded_rates(0.08, -2.0, 120)["confirmed"] >= 0.9
+    at_the_margin = bounded_rates(MARGIN, -2.0, 200)
+    assert at_the_margin["confirmed"] <= 0.05
+    assert at_the_margin["refuted"] <= 0.05
+    assert bounded_rates(-0.08, -2.0, 60)["refuted"] >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [-2.0, 0.0])
+def test_error_rates_for_a_measure_between_0_and_1_over_five_hundred_runs(level):
+    """Clear (a distance of 0.12) and blurred (0.5)."""
+    assert bounded_rates(0.08, level, RUNS)["confirmed"] >= 0.9
+    assert bounded_rates(0.05, level, RUNS)["refuted"] == 0
+    at_the_margin = bounded_rates(MARGIN, level, RUNS)
+    assert at_the_margin["confirmed"] <= 0.05
+    assert at_the_margin["refuted"] <= 0.05
+    assert bounded_rates(0.0, level, RUNS)["confirmed"] <= 0.01
+    assert bounded_rates(-0.08, level, RUNS)["refuted"] >= 0.9
 
 
 # --- what would settle it ----------------------------------------------------------------------

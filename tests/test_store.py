@@ -127,12 +127,51 @@ def test_a_broken_database_is_one_line(tmp_path: Path, content: bytes) -> None:
     assert database(tmp_path).read_bytes() == content
 
 
-def test_a_foreign_database_is_left_alone(made: Path, tmp_path: Path) -> None:
-    root = copy(made, tmp_path / "foreign")
+@pytest.mark.parametrize("what", ["renamed", "deleted and collected"])
+def test_an_experiment_that_is_gone_is_made_anew_and_the_mend_named(
+    what: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = copy(made, tmp_path / "gone")
     with sqlite3.connect(database(root)) as base:
-        base.execute("UPDATE experiments SET name = 'mine' WHERE name = 'clarity'")
-    with pytest.raises(ClarityError, match="not made by Clarity"):
-        open_store(root)
+        if what == "renamed":
+            base.execute("UPDATE experiments SET name = 'mine' WHERE name = 'clarity'")
+        else:
+            base.execute("DELETE FROM experiments WHERE name = 'clarity'")
+    client = open_store(root)
+    assert client.get_experiment_by_name("clarity") is not None
+    assert (client.get_experiment_by_name("mine") is not None) == (what == "renamed")
+    assert "clarity backfill" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "outcome"),
+    [
+        ("sqlite:///mlflow.db", "works"),
+        ("sqlite:///a folder/my.db", "works"),
+        ("sqlite://mlflow.db", "three slashes"),
+        ("sqlite:///:memory:", "in memory"),
+        ("mlruns", "a folder"),
+        ("file:///tmp/mlruns", "a folder"),
+        ("http://", "names no host"),
+        ("postgres://u:p@h/db", "write postgresql"),
+        ("postgresql://user:se/cr@et@nowhere.invalid/db", "driver|does not answer"),
+    ],
+)
+def test_every_form_of_address_works_or_says_what_would(
+    address: str, outcome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages: {}")
+    (tmp_path / "a folder").mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    if outcome == "works":
+        assert open_store().get_experiment_by_name("clarity") is not None
+        assert (tmp_path / address.removeprefix("sqlite:///")).is_file()
+        return
+    with pytest.raises(ClarityError, match=outcome) as raised:
+        open_store()
+    assert "\n" not in str(raised.value)
+    assert "se/cr" not in str(raised.value)
 
 
 def test_a_database_of_another_mlflow_is_one_line(made: Path, tmp_path: Path) -> None:

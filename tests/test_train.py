@@ -20,12 +20,14 @@ import pytest
 import torch
 from PIL import Image
 from ruamel.yaml import YAML
+from safetensors.torch import load_file
 
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_tree
 from clarity.layout import CHECKPOINTS, Training
 from clarity.models.base import to_input, to_unit
-from clarity.models.build import load
+from clarity.models.build import build, load
+from clarity.models.flops import gflop_per_image
 from clarity.params import load_params
 from clarity.train.fingerprint import fingerprint
 from clarity.train.listener import NullListener
@@ -58,7 +60,9 @@ def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
         np.save(f"data/processed/{split}.npy", faces.astype(np.uint8))
     content = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
     content |= {"threads": 1, "device": "cpu", "models": MODELS}
-    content["train"] |= {"epochs": 3, "batch_size": 8, "grids": 3, "patience": 3}
+    content["train"] |= {
+        "epochs": 3, "compute": None, "batch_size": 8, "grids": 3, "patience": 3,
+    }  # fmt: skip
 
     def write(**train: Any) -> None:
         content["train"] |= train
@@ -136,9 +140,38 @@ def test_every_family_writes_what_the_contract_says_twice_the_same(
     assert sha256_tree(training.directory) == before
 
 
+@pytest.mark.parametrize(("compute_epochs", "steps"), [(7, 21), (1.4, 9)])
+def test_one_training_keeps_the_weights_of_both_budgets(
+    compute_epochs: float, steps: int, change: Change
+) -> None:
+    """Where a budget ends must not change what the other one keeps."""
+    training = Training("conv", 0)
+    run("conv", 0)
+    alone = training.weights.read_bytes()
+    assert not load_file(training.same_compute)
+    assert read_json(training.description)["budgets"]["compute"] is None
+    spec = load_params().model("conv")
+    gflop = gflop_per_image(build(spec, "conv"))
+
+    change(compute=compute_epochs * gflop)
+    run("conv", 0)
+    assert training.weights.read_bytes() == alone
+    found = read_json(training.description)["budgets"]
+    assert rows("conv")[-1]["step"] == steps
+    assert found["alike"]["epochs"] == 3
+    assert found["compute"]["epochs"] == pytest.approx(compute_epochs, abs=0.2)
+    assert found["compute"]["epoch"] <= found["compute"]["epochs"]
+    network, x = load(training.directory), to_input(np.load("data/processed/val.npy"))
+    network.load_state_dict(load_file(training.same_compute))
+    with torch.no_grad():
+        mse = (to_unit(network(x)) - to_unit(x)).square().mean().item()
+    assert mse == pytest.approx(found["compute"]["val_mse"], rel=1e-4)
+    assert (found["compute"]["val_mse"] < found["alike"]["val_mse"]) == (compute_epochs > 3)
+
+
 def test_the_best_epoch_counts_and_patience_ends_the_training(change: Change) -> None:
     # Beyond the first steps, this rate only destroys.
-    change(epochs=40, learning_rate=0.3, patience=2, warmup=0.0)
+    change(epochs=40, learning_rate=0.3, patience=2, warmup=0.0, average=0.0)
     run("fcn", 0)
     curves = rows("fcn")
     best = min(curves[1:], key=lambda row: row["val_mse"])
@@ -197,7 +230,11 @@ def test_the_fingerprint_follows_what_shapes_the_training_and_nothing_else(chang
 @pytest.mark.timeout(900)
 def test_a_killed_training_goes_on_to_the_same_bytes(change: Change) -> None:
     """SIGKILL, then SIGTERM, then to the end, all through the command line."""
-    change(epochs=60, patience=60)
+    change(
+        epochs=40,
+        compute=60 * gflop_per_image(build(load_params().model("vae"), "vae")),
+        patience=60,
+    )
     training = Training("vae", 0)
     environment = os.environ | {
         "PYTHONPATH": str(Path("src").resolve()),

@@ -13,3 +13,8 @@ for _name, _value in {
     "DVC_NO_ANALYTICS": "1",
 }.items():
     os.environ.setdefault(_name, _value)
+# Threads of libgomp that wait spin, by default so long that a step of two threads takes ten times
+# as long beside a busy neighbour; ten thousand turns cost nothing when quiet (docs/training.md).
+# Read once, when torch is loaded; a user's own wish wins. Results do not depend on it.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")

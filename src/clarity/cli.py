@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from typing import Annotated
 import typer
 
 from clarity.errors import ClarityError
+from clarity.names import line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +25,8 @@ Seed = Annotated[int, typer.Argument(help="One of `seeds` in params.yaml.")]
 ModelName = Annotated[str, typer.Option(help="Alias or version of the registered model.")]
 #: The disk's own refusals: no cause for a traceback.
 MACHINE_SAYS_NO = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+#: Set by `own_source`, so that it tries once.
+SOURCE_TRIED = "CLARITY_SOURCE"
 STAGES = "Stages (DVC runs these)"
 REGISTRY = "Registry"
 
@@ -30,9 +34,10 @@ REGISTRY = "Registry"
 @app.command()
 def check() -> None:
     """Check params.yaml and name the first mistake in it."""
-    from clarity.params import load_params
+    from clarity.params import check_data_path, load_params
 
     params = load_params()
+    check_data_path(params.data)
     typer.echo(f"params.yaml is fine: {len(params.models)} models, {len(params.seeds)} seed(s)")
 
 
@@ -52,26 +57,32 @@ def preset(
 def ingest() -> None:
     """Pack the images of `data.source` into data/raw."""
     from clarity.ingest.stage import run
+    from clarity.inputs import unchanged
 
-    run()
+    with unchanged("ingest"):
+        run()
 
 
 @app.command(rich_help_panel=STAGES)
 def preprocess() -> None:
     """Check, crop, split and pack data/raw into data/processed."""
+    from clarity.inputs import unchanged
     from clarity.preprocess.stage import run
 
-    run()
+    with unchanged("preprocess"):
+        run()
 
 
 @app.command(rich_help_panel=STAGES)
 def train(model: Model, seed: Seed) -> None:
     """Train one model from one seed."""
     from clarity.announce import announced
+    from clarity.inputs import unchanged
     from clarity.tracking.live import LiveMirror
     from clarity.train.stage import run
 
-    with LiveMirror.of_training(model, seed) as mirror:
+    declared = unchanged("train", model=model, seed=seed)
+    with declared, LiveMirror.of_training(model, seed) as mirror:
         run(model, seed, listener=announced(mirror, model))
 
 
@@ -79,16 +90,28 @@ def train(model: Model, seed: Seed) -> None:
 def evaluate(model: Model, seed: Seed) -> None:
     """Measure one training on every split."""
     from clarity.evaluate.stage import run
+    from clarity.inputs import unchanged
 
-    run(model, seed)
+    with unchanged("evaluate", model=model, seed=seed):
+        run(model, seed)
 
 
 @app.command(rich_help_panel=STAGES)
 def compare() -> None:
     """Write the tables, the verdicts and the report."""
     from clarity.compare.stage import run
+    from clarity.inputs import unchanged
 
-    run()
+    with unchanged("compare"):
+        run()
+
+
+@app.command()
+def answer() -> None:
+    """Print what the last comparison answers, a line for each question, and where to look."""
+    from clarity.compare.answer import read
+
+    typer.echo("\n".join(read()))
 
 
 @app.command(rich_help_panel=STAGES)
@@ -180,6 +203,51 @@ def score(
 
 
 @app.command()
+def eye(
+    answers: Annotated[
+        list[Path] | None, typer.Argument(help="Answers to read; without any, pairs are drawn.")
+    ] = None,
+    what: Annotated[
+        str, typer.Option(help="reconstructions, samples, sharpness or interpolations.")
+    ] = "reconstructions",
+    pairs: Annotated[int, typer.Option(min=1, max=2000, help="Different pairs.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    within: Annotated[
+        float | None,
+        typer.Option(help="Share of pairs of one family (0.5; 0 where no original is shown)."),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=0, help="Pairs shown again, sides swapped (a tenth).")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Whose images.")] = "test",
+    models: Annotated[
+        str, typer.Option(help="Models to show, with commas; all that are trained.")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("reports/eye.html"),
+    sheets: Annotated[
+        Path | None, typer.Option(help="A folder for sheets to print, in place of the page.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Agreement as .csv or .json, of answers.")
+    ] = None,
+    resolved: Annotated[
+        Path | None, typer.Option(help="Every look with models and measures as CSV, of answers.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+) -> None:
+    """Look at pairs of pictures without names; put measures beside what the eye said."""
+    from clarity.eye import command
+
+    if answers:
+        command.read(answers, confidence, table, resolved)
+        return
+    if table or resolved:
+        raise ClarityError("--table and --resolved are for answers; name the CSV that holds them")
+    deck = command.deck(what, split, pairs, seed, within, repeats)
+    command.make(deck, [name for name in models.split(",") if name], out, sheets)
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option()] = 5000) -> None:
     """Open the MLflow UI on mlruns/, on this machine only."""
     from clarity.tracking.server import serve
@@ -200,17 +268,49 @@ def serve(
     run(port, model)
 
 
+def own_source() -> None:
+    """Go on with the package's source of the workspace we stand in, if it is not what was imported.
+
+    A stage of a `git worktree`, of `dvc exp run --temp` or of a second clone finds the command of
+    whatever environment is active; DVC hashes the workspace's `src/`, so that is what has to run.
+    """
+    import clarity
+
+    here = Path.cwd()
+    for root in (here, *here.parents):
+        if (root / "dvc.yaml").is_file():
+            break
+    else:
+        return
+    source = root / "src"
+    package = source / "clarity"
+    if not (package / "__init__.py").is_file():
+        return
+    if package.resolve() == Path(clarity.__file__).parent.resolve():
+        return
+    if os.environ.get(SOURCE_TRIED) == str(package):
+        raise ClarityError(
+            f"{package}: not the code that would run ({Path(clarity.__file__).parent}); "
+            "set PYTHONPATH to the src of this workspace"
+        )
+    paths = [str(source), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    os.environ[SOURCE_TRIED] = str(package)
+    os.execv(sys.executable, [sys.executable, "-m", "clarity", *sys.argv[1:]])
+
+
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2, never a traceback."""
     try:
+        own_source()
         app()
     except ClarityError as error:
-        print(f"clarity: {error}", file=sys.stderr)
+        print(f"clarity: {line(str(error))}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno not in MACHINE_SAYS_NO:
             raise
-        print(f"clarity: {error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
+        print(f"clarity: {line(str(error.filename or 'disk'))}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import hashlib
 import json
@@ -60,6 +61,26 @@ def _sweep(path: Path) -> None:
         owner = leftover.name.removeprefix(prefix).split(".")[0]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[bool]:
+    """Yield whether this process alone works in ``folder``, until it leaves the block or dies.
+
+    The lock is on the folder itself (``flock``): it leaves no file and ends with its process.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            alone = False
+        except OSError:  # a network file system without locks
+            alone = True
+        yield alone
+    finally:
+        os.close(descriptor)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

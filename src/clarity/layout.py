@@ -73,8 +73,13 @@ class Training:
 
     @property
     def weights(self) -> Path:
-        """Weights of the best epoch, as safetensors."""
+        """Weights of the best epoch within ``train.epochs``, as safetensors."""
         return self.directory / "weights.safetensors"
+
+    @property
+    def same_compute(self) -> Path:
+        """Weights of the best epoch within ``train.compute``; no tensors where that is null."""
+        return self.directory / "same_compute.safetensors"
 
     @property
     def description(self) -> Path:
@@ -115,6 +120,16 @@ class Training:
     def per_image(self) -> Path:
         """One row per image: metrics and anomaly scores."""
         return self.evaluation / "per_image.parquet"
+
+    @property
+    def same_compute_table(self) -> Path:
+        """The same for the weights of ``train.compute``; no rows where that is null."""
+        return self.evaluation / "same_compute.parquet"
+
+    @property
+    def frequency(self) -> Path:
+        """Power of originals and of errors by spatial frequency, as safetensors."""
+        return self.evaluation / "frequency.safetensors"
 
     @property
     def scorer(self) -> Path:

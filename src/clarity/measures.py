@@ -6,6 +6,7 @@ computed in `clarity.evaluate`; this table knows names, units and directions onl
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -24,6 +25,7 @@ class Measure:
         source: paper.
         opinion: rank correlation (Spearman) with people's opinion scores on TID2013 and KADID-10k;
             None where none is published.
+        bounds: between which its values lie.
     """
 
     key: str
@@ -35,6 +37,7 @@ class Measure:
     perfect: float | None
     source: str
     opinion: tuple[float, float] | None = None
+    bounds: tuple[float, float] = (0.0, math.inf)
 
     def distance(self, value: float) -> float:
         """As a distance from the original: 0 for an identical picture, larger is worse."""
@@ -53,7 +56,7 @@ _ROWS = (
     ),
     Measure(
         "haarpsi", "HaarPSI", "Haar wavelet perceptual similarity index", "", 3, False, 1.0,
-        "Reisenhofer et al. 2018", (0.873, 0.885),
+        "Reisenhofer et al. 2018", (0.873, 0.885), (0.0, 1.0),
     ),
     Measure(
         "gmsd", "GMSD", "gradient magnitude similarity deviation", "", 3, True, 0.0,
@@ -65,18 +68,18 @@ _ROWS = (
     ),
     Measure(
         "fsim", "FSIM", "feature similarity index", "", 3, False, 1.0,
-        "Zhang et al. 2011", (0.851, 0.854),
+        "Zhang et al. 2011", (0.851, 0.854), (0.0, 1.0),
     ),
     Measure("vif", "VIF", "visual information fidelity", "", 3, False, 1.0, "Sheikh & Bovik 2006"),
     Measure("dss", "DSS", "discrete cosine transform subbands similarity", "", 3, False, 1.0,
-            "Balanov et al. 2015"),
+            "Balanov et al. 2015", None, (0.0, 1.0)),
     Measure(
         "ms_ssim", "MS-SSIM", "multi-scale structural similarity", "", 3, False, 1.0,
-        "Wang et al. 2003",
+        "Wang et al. 2003", None, (-1.0, 1.0),
     ),
     Measure(
         "ssim", "SSIM", "structural similarity", "", 3, False, 1.0,
-        "Wang et al. 2004", (0.554, 0.633),
+        "Wang et al. 2004", (0.554, 0.633), (-1.0, 1.0),
     ),
     Measure(
         "lsd", "LSD", "log-spectral distance: the amount of fine detail, wherever it is", "dB", 2,
@@ -86,3 +89,6 @@ _ROWS = (
 
 #: By key, in the order in which tables show them.
 MEASURES = {measure.key: measure for measure in _ROWS}
+
+#: Those that are a distance from the original, or can be told as one: for `compare.measure`.
+DISTANCES = tuple(key for key, measure in MEASURES.items() if measure.perfect is not None)

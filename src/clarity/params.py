@@ -8,22 +8,25 @@ where DVC sees it.
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError
 
 from clarity.errors import ClarityError
 from clarity.layout import IMAGE_SIZE, PARAMS
-from clarity.measures import MEASURES
+from clarity.measures import DISTANCES, MEASURES
+from clarity.problems import first_problem, short
+from clarity.yaml_text import parse_mapping
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
+#: No count of anything here is larger; what is would end in an overflow somewhere below.
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+#: What numpy, torch and scikit-learn all take.
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Width = Annotated[int, Field(ge=1, le=65536)]
+#: Folders and DVC's stages bear a model's name.
+LONGEST_NAME = 80
 AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photograph"]
 
 
@@ -44,6 +47,15 @@ class Data(Section):
     path: str = Field(min_length=1)
     #: Name of the torchvision class, for ``source: torchvision`` only.
     name: str | None
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_path(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("holds a control character; write the folder's plain path")
+        if value.startswith("~"):
+            raise ValueError("~ is not expanded here; write the whole path")
+        return value
 
     @model_validator(mode="after")
     def _name_goes_with_torchvision(self) -> Data:
@@ -93,7 +105,9 @@ class Anomalies(Section):
 class Preprocess(Section):
     """Checks, splits and synthetic anomalies."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
+    #: The value that is white in integer pictures, where it is below their type's largest.
+    white: Annotated[int, Field(ge=1, le=2**31 - 1)] | None
     split: Split
     duplicates: Literal["drop", "refuse"]
     #: More than this share of rejected images stops the run.
@@ -104,12 +118,18 @@ class Preprocess(Section):
 class Train(Section):
     """The recipe's defaults; ``models.NAME.train`` overrides single keys."""
 
+    #: How often each training image is seen: the budget "trained alike".
     epochs: Positive
+    #: GFLOP spent on each training image, forward and backward: the budget "for the same compute";
+    #: null: not asked. A training runs to the later of the two and keeps the weights of both.
+    compute: Annotated[float, Field(gt=0)] | None
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
-    #: Share of all steps in which the learning rate rises linearly; a cosine decay follows.
+    #: Share of the steps of ``epochs`` in which the learning rate rises linearly; then it stays.
     warmup: Share
+    #: Mean age of the weights in their running average, as a share of the training so far; 0: none.
+    average: Annotated[float, Field(ge=0, le=0.5)]
     #: Largest norm of the gradient.
     clip: Annotated[float, Field(gt=0)]
     #: Epochs without a better validation error after which training stops.
@@ -131,10 +151,12 @@ class TrainOverrides(Section):
     """What one model's recipe says otherwise; the keys of ``train``."""
 
     epochs: Positive | None = None
+    compute: Annotated[float, Field(gt=0)] | None = None
     batch_size: Positive | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     warmup: Share | None = None
+    average: Annotated[float, Field(ge=0, le=0.5)] | None = None
     clip: Annotated[float, Field(gt=0)] | None = None
     patience: Positive | None = None
     flip: bool | None = None
@@ -195,11 +217,11 @@ class Evaluate(Section):
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)]
     #: Pairs of faces whose interpolation is measured, and the steps between them.
     pairs: Positive
-    steps: Annotated[int, Field(ge=2)]
+    steps: Annotated[int, Field(ge=2, le=10_000)]
     #: Samples drawn from prior or fitted mixture, and the mixture's components.
     samples: Positive
     components: Positive
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 class Margins(Section):
@@ -213,11 +235,20 @@ class Margins(Section):
 class Compare(Section):
     """Intervals, verdicts and the report."""
 
+    #: What "clearer" is judged by: a key of `clarity.measures.MEASURES` that is a distance.
+    measure: str
     confidence: Annotated[float, Field(gt=0, lt=1)]
-    resamples: Annotated[int, Field(ge=100)]
-    seed: Annotated[int, Field(ge=0)]
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+    seed: Seed
     margins: Margins
     dpi: Annotated[int, Field(ge=50, le=400)]
+
+    @field_validator("measure")
+    @classmethod
+    def _distance(cls, value: str) -> str:
+        if value not in DISTANCES:
+            raise ValueError(f"clearer cannot be judged by it; there are {', '.join(DISTANCES)}")
+        return value
 
 
 class Guards(Section):
@@ -272,10 +303,10 @@ class Drift(Section):
     #: Smallest effect that counts: standard deviations of the reference (MMD for latent codes).
     effect: Annotated[float, Field(ge=0)]
     #: Fewest images that are judged.
-    minimum: Annotated[int, Field(ge=5)]
+    minimum: Annotated[int, Field(ge=5, le=1_000_000)]
     #: Of the latent codes' test; with k the smallest p-value is 1 / (k + 1), before adjustment.
-    permutations: Annotated[int, Field(ge=99)]
-    seed: Annotated[int, Field(ge=0)]
+    permutations: Annotated[int, Field(ge=99, le=1_000_000)]
+    seed: Seed
     #: Batches in a row that have to drift before anybody is called.
     lasting: Positive
 
@@ -284,8 +315,8 @@ class Params(Section):
     """The whole file."""
 
     device: Literal["auto", "cpu", "cuda"]
-    threads: Positive
-    seeds: tuple[Annotated[int, Field(ge=0)], ...]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    seeds: tuple[Seed, ...]
     data: Data
     preprocess: Preprocess
     train: Train
@@ -313,9 +344,10 @@ class Params(Section):
     @classmethod
     def _names(cls, value: dict[str, Model]) -> dict[str, Model]:
         for name in value:
-            if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+            if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > LONGEST_NAME:
                 raise ValueError(
-                    f"{name!r} is no model name: lower-case letters, digits and single hyphens"
+                    f"{short(name)} is no model name: lower-case letters, digits and single "
+                    f"hyphens, {LONGEST_NAME} at most"
                 )
         return value
 
@@ -347,61 +379,34 @@ def load_params(path: Path = PARAMS) -> Params:
     return parse_params(text, path)
 
 
+def check_data_path(data: Data) -> None:
+    """Refuse a ``data.path`` that is not there: no source but DVC itself asks for it in any case.
+
+    Raises:
+        ClarityError: one line with the mend.
+    """
+    path = Path(data.path)
+    try:
+        there, folder = path.exists(), path.is_dir()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise ClarityError(f"{PARAMS}: data.path: {data.path[:80]}: {error.strerror}") from None
+    if not there:
+        raise ClarityError(
+            f"{PARAMS}: data.path: {data.path} is not there, and DVC runs nothing without it; make "
+            "the folder or name another"
+        )
+    if not folder and data.source != "faces":
+        raise ClarityError(f"{PARAMS}: data.path: {data.path} is a file; name the folder it is in")
+
+
 def parse_params(text: str, path: Path) -> Params:
     """Check the text of a ``params.yaml``; ``path`` is for the messages only.
 
     Raises:
         ClarityError: one line with the key's path and the mend.
     """
-    try:
-        content = YAML(typ="safe").load(text)
-    except DuplicateKeyError as error:
-        key = re.search(r'duplicate key "([^"]+)"', str(error.problem))
-        line = error.problem_mark.line + 1
-        name = key.group(1) if key else "a key"
-        raise ClarityError(f"{path}:{line}: {name} is there twice; rename or remove one") from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ClarityError(f"{path}:{line}: not valid YAML: {error.problem}") from None
-    if not isinstance(content, dict):
-        found = type(content).__name__
-        raise ClarityError(f"{path}: expected a mapping of sections, found {found}")
+    content = parse_mapping(text, path)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise ClarityError(f"{path}: {_first_problem(error)}") from None
-
-
-def _first_problem(error: ValidationError) -> str:
-    """The first complaint as one line: the key's path, what is wrong, and what would be right."""
-    problems = error.errors(include_url=False)
-    # A misspelt key is reported twice, as missing and as unknown: the unknown one is the mistake.
-    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(problem["loc"])
-        near = get_close_matches(str(problem["loc"][-1]), known, 1)
-        mend = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{where}: unknown key; {mend}"
-    if problem["type"] == "missing":
-        return f"{where}: missing; add it (the committed params.yaml shows a value)"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem["input"]
-    shown = f" (found {given!r})" if isinstance(given, str | int | float | bool | None) else ""
-    rest = len(problems) - 1
-    more = f" [and {rest} more]" if rest else ""
-    return f"{where}: {message[:1].lower()}{message[1:]}{shown}{more}"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that the section holding ``location`` accepts."""
-    section: Any = Params
-    for part in location[:-1]:
-        if section is Params and part == "models":
-            section = None
-        elif section is None:
-            section = Model
-        else:
-            annotation = section.model_fields[part].annotation
-            section = annotation if isinstance(annotation, type) else section
-    return list(section.model_fields) if section else []
+        raise ClarityError(f"{path}: {first_problem(error, Params)}") from None

@@ -70,6 +70,11 @@ def visit(browser, root: Path, width: int = 1280, scheme: str = "light"):
     return page
 
 
+def plain(locator) -> str:
+    """What is to be read, without the ties that keep a number and its percent sign together."""
+    return locator.inner_text().replace("\u00a0", " ")
+
+
 def test_it_stands_alone_with_the_network_cut(world: Path, browser) -> None:
     page = visit(browser, world)
     asked = [url for url in page.requests if not url.startswith(("file:", "data:"))]
@@ -77,7 +82,7 @@ def test_it_stands_alone_with_the_network_cut(world: Path, browser) -> None:
     assert page.problems == []
     broken = "images => images.filter(i => !i.complete || i.naturalWidth === 0).length"
     assert page.locator("img").evaluate_all(broken) == 0
-    assert page.locator("img").count() >= 25
+    assert page.locator("img").count() >= 60
     text = (world / "reports/index.html").read_text()
     assert "<script" not in text
     assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', text) == []
@@ -117,7 +122,7 @@ def test_pictures_say_what_is_to_be_seen(world: Path, browser) -> None:
         for row in json.loads((world / "reports/table.json").read_text())["models"]
         if row["model"] == "fcn-large"
     )
-    assert any(f"fcn-large; mean LSD {row['test_lsd']:.2f} dB" in text for text in texts)
+    assert any(f"fcn-large; mean HaarPSI {row['test_haarpsi']:.3f}" in text for text in texts)
     levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(h => +h.tagName[1])")
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -128,13 +133,48 @@ def test_verdicts_come_first_and_are_those_of_the_data(world: Path, browser) -> 
     page = visit(browser, world)
     assert page.locator("main h2").first.inner_text() == "Verdicts"
     data = json.loads((world / "reports/verdicts.json").read_text())
-    shown = page.locator("#verdicts").inner_text()
+    shown = plain(page.locator("#verdicts"))
+    for line in data["answer"]:
+        assert line["sentence"] in plain(page.locator(".answer"))
     for claim in data["claims"]:
         assert claim["statement"] in shown
         for headline in claim["headlines"].values():
             assert headline in shown
     for finding in data["findings"]:
         assert finding["sentence"] in shown
+
+
+def test_every_abbreviation_links_to_its_explanation_where_it_first_stands(
+    world: Path, browser
+) -> None:
+    page = visit(browser, world)
+    anchors = page.locator("a[href^='#g-']").evaluate_all("all => all.map(a => a.hash)")
+    there = page.locator("#glossary div[id]").evaluate_all("all => all.map(e => '#' + e.id)")
+    assert set(anchors) <= set(there)
+    assert len(there) == len(set(there))
+    text = plain(page.locator("body"))
+    names = {
+        "HaarPSI": "Haar wavelet perceptual similarity index", "MSE": "mean squared error",
+        "AUROC": "area under the receiver operating characteristic", "LSD": "log-spectral distance",
+        "fcn": "fully connected networks", "PSNR": "peak signal-to-noise ratio",
+        "Holm": "step-down correction",
+    }  # fmt: skip
+    for label, name in names.items():
+        first = re.search(rf"(?<![\w-]){label}(?![\w-])", text)
+        assert name in text[first.end() : first.end() + 60], label
+
+
+def test_faces_stand_beside_each_familys_answer(world: Path, browser) -> None:
+    page = visit(browser, world)
+    data = json.loads((world / "reports/verdicts.json").read_text())
+    sizes = [c for claim in data["claims"] if claim["question"] for c in claim["comparisons"]]
+    families = page.locator(".family")
+    assert families.count() == len(sizes) == 4 * 2 * 2
+    for place in range(families.count()):
+        captions = families.nth(place).locator("figcaption").all_inner_texts()
+        assert [c.split(":")[0] for c in captions][1] == "Median"
+        gains = [float(b) - float(a) for a, b in (re.findall(r"0\.\d+", c)[:2] for c in captions)]
+        assert gains == sorted(gains, reverse=True)
 
 
 def test_every_model_stands_in_the_wall_below_the_originals(world: Path, browser) -> None:
@@ -151,15 +191,15 @@ def test_it_prints(world: Path, browser) -> None:
 
 
 def test_the_same_bytes_twice_and_no_path_time_or_version(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from clarity.compare.stage import run
 
-    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(reported, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "reports")
     monkeypatch.chdir(tmp_path)
     run()
-    assert digests(tmp_path / "reports") == digests(world / "reports")
+    assert digests(tmp_path / "reports") == digests(reported / "reports")
     for path in (tmp_path / "reports").rglob("*"):
         if path.is_file():
             content = path.read_bytes()

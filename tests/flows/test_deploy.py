@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -50,6 +53,71 @@ def test_every_parameter_is_explained_and_schedules_make_runs(
         60,
         "the scheduler makes runs of the schedule",
     )
+    pause_and_deploy_again(deployments, run, server)
+    # Another project on the same server is told of its choices, and changes nothing.
+    other = toy.with_flows(toy.make(deployable.parent / "other"))
+    command = [sys.executable, "-m", "pipelines.deploy"]
+    env = environment(PREFECT_API_URL=server)
+    refused = subprocess.run(command, cwd=other, env=env, capture_output=True, text=True)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert f":{deployable};" in line
+    assert "--port" in line
+    assert "--take-over" in line
+    # Where the first one is gone (it was moved, say) nobody stands in the way.
+    (deployable / "dvc.yaml").rename(deployable / "dvc.yml")
+    code = "from pathlib import Path; from pipelines.standing import claim; "
+    code += "claim(Path.cwd(), take_over=False, say=print)"
+    command = [sys.executable, "-c", code]
+    moved = subprocess.run(command, cwd=other, env=env, capture_output=True, text=True)
+    assert moved.stdout == f"took over the deployments of {os.uname().nodename}:{deployable}\n"
+
+
+def pause_and_deploy_again(deployments: dict, run: Run, server: str) -> None:
+    """What a person paused stays paused over a deployment, and is said aloud."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    weekly, nightly = deployments["weekly"], deployments["nightly"]
+    (automation,) = [
+        one
+        for one in post(server, "/automations/filter")
+        if one["name"] == "Retrain when drift lasts"
+    ]
+    with temporary_settings({PREFECT_API_URL: server}), get_client(sync_client=True) as client:
+        schedule = weekly["schedules"][0]["id"]
+        client.update_deployment_schedule(weekly["id"], schedule, active=False)
+        client.pause_deployment(nightly["id"])
+        client.pause_automation(automation["id"])
+    again = run(sys.executable, "-m", "pipelines.deploy", PREFECT_API_URL=server)
+    assert again.returncode == 0, again.stderr
+    assert "retrain/weekly: its schedule weekly stays paused" in again.stdout
+    assert "reproduce/nightly stays paused" in again.stdout
+    assert "automation 'Retrain when drift lasts' stays disabled" in again.stdout
+    now = {one["name"]: one for one in post(server, "/deployments/filter")}
+    assert [one["active"] for one in now["weekly"]["schedules"]] == [False]
+    assert [one["active"] for one in now["quarter-hourly"]["schedules"]] == [True]
+    assert (now["nightly"]["paused"], now["weekly"]["paused"]) == (True, False)
+    (automation,) = [
+        one
+        for one in post(server, "/automations/filter")
+        if one["name"] == "Retrain when drift lasts"
+    ]
+    assert automation["enabled"] is False
+
+
+def test_a_port_that_is_taken_is_named_with_another(deployable: Path, run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for name, problem in ((port, "Address already in use"), ("99999", "0-65535")):
+            done = run(sys.executable, "-m", "pipelines.serve", "--port", name)
+            assert done.returncode == 2
+            (line,) = done.stderr.splitlines()
+            assert problem in line
+            assert "pipelines.serve --port " in line
+    named = run(sys.executable, "-m", "pipelines.serve", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert named.returncode == 2
+    assert "unset PREFECT_API_URL" in named.stderr
 
 
 @pytest.mark.parametrize("kind", ["docker", "kubernetes"])

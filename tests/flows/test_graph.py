@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-from tools import Run
+from tools import Run, environment, until
 
 from clarity.errors import ClarityError
 from pipelines.graph import order_lock, read_graph
@@ -89,3 +90,28 @@ def test_a_stage_that_takes_too_long_is_killed(
     (project / "dvc.yaml").write_text(graph.replace("seconds: 0.1", "seconds: 60"))
     with pytest.raises(StageFailed, match=r"ingest was killed: it took longer than 2 s"):
         run_stage("ingest", print, timeout=2)
+
+
+def test_beside_dvc_repro_it_waits_and_says_for_whom(project: Path) -> None:
+    """The output of a stage is locked while the stage runs; a `dvc.lock` is written in place."""
+    (project / "dvc.yaml").write_text(
+        (project / "dvc.yaml").read_text().replace("seconds: 0.1", "seconds: 2")
+    )
+    log = project / "log"
+    other = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "-q", "-s", "ingest"],
+        cwd=project,
+        env=environment(TOY_LOG=str(log)),
+    )
+    until(lambda: log.exists() and "start ingest" in log.read_text(), 60, "ingest runs")
+    said: list[str] = []
+    graph = read_graph(project, said.append)
+    assert said == [f"DVC is at work here (PID {other.pid}): waiting until it is done"]
+    assert other.wait(60) == 0
+    assert "ingest" not in graph.stale
+    assert "train@fcn-small-0" in graph.stale
+    # What is broken for good is not waited for.
+    (project / "dvc.lock").write_text("schema: '2.0'\nstages: 3\n")
+    with pytest.raises(ClarityError, match=r"dvc\.lock"):
+        read_graph(project, said.append)
+    assert len(said) == 1

@@ -13,8 +13,9 @@ from PIL import Image
 
 from clarity.errors import ClarityError
 from clarity.params import Params, load_params
+from clarity.score.listing import listing
 from pipelines.adopt import adopt, gather
-from pipelines.incoming import put_aside, take
+from pipelines.incoming import put_aside, take, watched
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +53,79 @@ def test_a_batch_cut_off_while_it_was_filled_is_found_again(tmp_path: Path) -> N
     (batch,) = take(tmp_path, settle=0)
     assert batch.name == "20260101T000000-0123abcd"
     assert names(batch) == ["1.png"]
+
+
+def test_whatever_arrives_is_taken_and_nothing_is_in_the_way_of_others(tmp_path: Path) -> None:
+    incoming = tmp_path / "incoming"
+    picture(incoming / "cam1" / "a.png", 1)
+    picture(incoming / "cam2" / "a.png", 2)
+    picture(incoming / "A.PNG", 3)
+    for name in (b"caf\xe9.png", b"two\nlines.png", b"-rf.png", b"=1+1.png", b"n" * 251 + b".png"):
+        picture(incoming / os.fsdecode(name), 4)
+    (incoming / "x.png").mkdir()
+    picture(incoming / "x.png" / "inside.png", 5)
+    (incoming / "empty.png").touch()
+    os.mkfifo(incoming / "pipe.png")
+    (incoming / "nowhere.png").symlink_to("gone.png")
+    (tmp_path / "elsewhere").mkdir()
+    (incoming / "folder").symlink_to(tmp_path / "elsewhere")
+    picture(tmp_path / "store" / "linked.png", 6)
+    (incoming / "cam1" / "link.png").symlink_to("../../store/linked.png")
+    arrived = sorted(os.fsencode(one.name) for one in listing(incoming))
+    assert len(arrived) == 14
+    (batch,) = take(incoming, settle=0)
+    assert sorted(os.fsencode(one.name) for one in listing(batch)) == arrived
+    assert listing(incoming) == []
+    assert (batch / "cam1" / "link.png").read_bytes() == (
+        tmp_path / "store" / "linked.png"
+    ).read_bytes(), "a link leads where it led"
+    assert take(incoming, settle=0) == [batch]
+
+
+def test_the_same_delivery_twice_in_a_second_makes_two_batches(tmp_path: Path) -> None:
+    for _ in range(2):
+        picture(tmp_path / "1.png", 1)
+        batches = take(tmp_path, settle=0)
+    assert len(batches) == 2
+
+
+def test_a_camera_whose_clock_is_ahead_is_taken_and_a_folder_just_made_stays(
+    tmp_path: Path,
+) -> None:
+    os.utime(picture(tmp_path / "1.png", 1), (time.time() + 10**6,) * 2)
+    (tmp_path / "coming").mkdir()
+    assert take(tmp_path, settle=10) == [], "it may still be written"
+    assert (tmp_path / "coming").exists(), "somebody is about to write into it"
+    assert len(take(tmp_path, settle=0)) == 1
+
+
+def test_what_cannot_be_moved_stays_is_named_and_stops_nothing(tmp_path: Path) -> None:
+    # Below the batch's folder its path is too long for the system; where it lies it is not.
+    deep = tmp_path / "incoming" / ("d" * (100 - len(str(tmp_path)) % 100))
+    while len(str(deep)) < 4060:
+        deep /= "d" * 9
+    deep.mkdir(parents=True)
+    (deep / "f").touch()
+    picture(tmp_path / "incoming" / "1.png", 1)
+    said: list[str] = []
+    (batch,) = take(tmp_path / "incoming", 0, said.append)
+    assert (batch / "1.png").exists()
+    assert len(said) == 1
+    assert "cannot be moved (File name too long)" in said[0]
+    assert (deep / "f").exists()
+
+
+def test_two_runs_never_handle_the_same_arrivals(tmp_path: Path) -> None:
+    with watched(tmp_path / "incoming") as first, watched(tmp_path / "incoming") as second:
+        assert (first, second) == (True, False)
+    with watched(tmp_path / "incoming") as third:
+        assert third
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ClarityError, match="file: Not a directory; name a folder"),
+        watched(tmp_path / "file"),
+    ):
+        pass
 
 
 @pytest.fixture
@@ -93,6 +167,31 @@ def test_what_was_flagged_is_left_out(params: Params) -> None:
     kept = gather(handled, Path("scores"), params)
     assert [(path.name, group) for path, group, _ in kept.pictures] == [("2.png", "anna")]
     assert len(gather(handled, None, params).pictures) == 2
+    all_scored = gather(handled, Path("scores"), params, include_flagged=True)
+    assert len(all_scored.pictures) == 2
+
+
+def test_only_what_was_scored_is_taken_and_what_was_refused_stops_nothing(params: Params) -> None:
+    batch = "20260101T000000-0123abcd"
+    group = os.fsdecode(b"caf\xe9")
+    handled = Path("data/handled") / batch
+    picture(handled / group / "=1.png", 1)
+    picture(handled / "never.png", 2)
+    picture(Path("data/handled/20260101T000001-0123abcd/a.png"), 3)
+    (handled / "broken.jpg").write_bytes(b"\xff\xd8 no more")
+    table = Path("scores") / batch
+    table.mkdir(parents=True)
+    (table / "scores.csv").write_text("id,anomaly\ncaf\\xe9/=1.png,false\n")
+    (table / "rejected.csv").write_text("id,reason\nbroken.jpg,broken picture\n")
+    for flagged in (False, True):
+        found = gather([Path("data/handled")], Path("scores"), params, include_flagged=flagged)
+        assert [path.name for path, *_ in found.pictures] == ["=1.png"]
+        assert found.rejected == []
+        assert [path.name for path in found.unscored] == ["never.png", "a.png"]
+        assert "2 left out because they were never scored" in found.sentence
+    assert adopt(found, params) == 1
+    (adopted,) = names(Path(params.data.path))
+    assert adopted.startswith("caf\\xe9/"), "ingest takes only clean names"
 
 
 def test_too_many_broken_pictures_stop_it_with_the_first_named(params: Params) -> None:

@@ -70,7 +70,8 @@ def machines(tmp_path: Path, template: Path, server: str) -> Iterator[Machines]:
     asker = Machine(tmp_path, "asker", project, template, **env)
     workers = [Machine(tmp_path, name, project, template, **env) for name in ("one", "two")]
     pool = f"machines-{time.time_ns()}"
-    deployed = asker.run(sys.executable, "-m", "pipelines.deploy", "--pool", pool)
+    command = [sys.executable, "-m", "pipelines.deploy", "--take-over", "--pool", pool]
+    deployed = asker.run(*command)
     assert deployed.returncode == 0, deployed.stderr
     for machine in workers:
         machine.work(pool)

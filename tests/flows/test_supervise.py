@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -101,3 +103,53 @@ def test_the_next_start_leaves_commands_of_a_live_owner_alone(home: Path) -> Non
     assert psutil.pid_exists(group.process.pid)
     group.stop()
     assert group.wait() >= 128
+
+
+def test_a_named_server_that_is_gone_ends_the_run_and_a_restart_does_not(tmp_path: Path) -> None:
+    """The client alone would try each of its calls for minutes."""
+    program = """
+import sys, time
+from pipelines import groups, server
+groups.start(["sh", "-c", f"sleep 60 # {sys.argv[2]}"], "stage", output=2)
+server.watch_named(sys.argv[1], patience=3, every=0.2)
+open(sys.argv[3], "w").close()
+time.sleep(60)
+"""
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def serve(port: int) -> ThreadingHTTPServer:
+        server = ThreadingHTTPServer(("127.0.0.1", port), Health)
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        return server
+
+    def close(server: ThreadingHTTPServer) -> None:
+        server.shutdown()
+        server.server_close()
+
+    first = serve(0)
+    port, mark, ready = first.server_port, uuid.uuid4().hex, tmp_path / "ready"
+    api = f"http://127.0.0.1:{port}/api"
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, api, mark, str(ready)],
+        env=environment(PREFECT_HOME=os.environ["PREFECT_HOME"]),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(ready.exists, 60, "the run watches its server")
+    close(first)
+    time.sleep(0.5)
+    again = serve(port)
+    time.sleep(4)
+    assert run.poll() is None, "a restart is sat out"
+    close(again)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 1
+    assert said.splitlines()[-1].startswith(f"clarity: PREFECT_API_URL={api}: the Prefect server")
+    until(lambda: not alive_with(mark), 10, "its stage has ended")

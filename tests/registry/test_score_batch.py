@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from PIL import Image
 
 from clarity.errors import ClarityError
+from clarity.files import only_one
 from clarity.layout import Training, anomalies, normals
 from clarity.registry.promote import run as promote
 from clarity.score import batch
 from clarity.score.detector import Detector, Files
+from clarity.score.sources import open_source
 
 FILES = {"scores.csv", "scores.parquet", "rejected.csv", "most_anomalous.png", "summary.json"}
 
@@ -60,8 +63,9 @@ def test_a_folder_with_things_that_are_no_pictures(champion: Detector) -> None:
     rejected = pd.read_csv("out/rejected.csv")
     assert list(rejected["id"]) == ["deep/c, d.png", "deep/empty.png"]
     assert rejected["reason"].str.len().min() > 5
-    batch.run(folder / "a.png", Path("one"), "champion")
-    assert list(pd.read_csv("one/scores.csv")["id"]) == ["a.png"]
+    odd = Path(os.fsdecode(b"s3:/on\xe9"))  # for Arrow a URI, and no UTF-8
+    batch.run(folder / "a.png", odd, "champion")
+    assert list(pd.read_csv((odd / "scores.csv").open())["id"]) == ["a.png"]
 
 
 @pytest.mark.usefixtures("champion")
@@ -106,6 +110,105 @@ def test_a_cut_off_run_goes_on_and_never_looks_complete(monkeypatch: pytest.Monk
     # Another model is another run.
     batch.run(Path("new.npy"), out, "1")
     assert sum(counted[:-1]) == len(images)
+
+
+def test_every_item_of_a_folder_has_exactly_one_row(
+    champion: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "PIECE", 7)
+    images = np.load(normals("test"))
+    root = Path("in")
+    for name in (b"A.png", b"a.png", b"caf\xe9.png", b"two\nlines.png", b"-rf.png", b"=1+1.png"):
+        path = root / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(images[0]).save(path)
+    for camera, rows in (("cam1", images[:3]), ("cam2", images[3:5])):
+        (root / camera).mkdir()
+        np.save(root / camera / "today.npy", rows)
+    (root / "x.png").mkdir()
+    Image.fromarray(images[7]).save(root / "x.png" / "inside.bmp")
+    np.save(root / "fortran.npy", np.asfortranarray(images[5:7]))
+    (root / "fortran.npy").rename(root / "FORTRAN.NPY")
+    np.save(root / "floats.npy", np.stack([images[0] / 255, np.full((64, 64, 3), np.nan)]))
+    np.save(root / "flat.npy", images[0].reshape(-1))
+    (root / "half.npy").write_bytes((root / "cam1" / "today.npy").read_bytes()[:-9])
+    (root / "none.npy").touch()
+    with (root / "sparse.png").open("wb") as sparse:
+        sparse.truncate(40 * 2**30)
+    os.mkfifo(root / "pipe.npy")
+    (root / "nowhere.png").symlink_to("gone.png")
+    (root / "to_a.png").symlink_to("a.png")
+    (root / "circle").symlink_to(".")
+    (root / "later.png").write_bytes((root / "a.png").read_bytes())
+    source = open_source(root)
+    (root / "later.png").unlink()
+    np.save(root / "cam2" / "today.npy", images[3:4])
+    vanished = source.read(0, len(source)).rejected
+    assert [(name, reason[:13]) for _, name, reason in vanished if "today" in name] == [
+        ("cam2/today.npy/1", "no longer rea")
+    ]
+    assert "later.png" in [name for _, name, _ in vanished]
+
+    batch.run(root, Path("out"), "3")
+    table, rejected = pd.read_csv("out/scores.csv"), pd.read_csv("out/rejected.csv")
+    assert list(table["id"]) == [
+        "\\x2drf.png",
+        "\\x3d1+1.png",
+        "A.png",
+        "FORTRAN.NPY/0",
+        "FORTRAN.NPY/1",
+        "a.png",
+        "caf\\xe9.png",
+        "cam1/today.npy/0",
+        "cam1/today.npy/1",
+        "cam1/today.npy/2",
+        "cam2/today.npy/0",
+        "floats.npy/0",
+        "to_a.png",
+        "two\\x0alines.png",
+        "x.png/inside.bmp",
+    ]
+    reasons = dict(zip(rejected["id"], rejected["reason"], strict=True))
+    expected = {
+        "circle": "a link to a folder",
+        "flat.npy": "shape",
+        "floats.npy/1": "NaN",
+        "half.npy": "truncated",
+        "none.npy": "not a .npy file",
+        "nowhere.png": "a link that leads nowhere",
+        "pipe.npy": "a named pipe",
+        "sparse.png": "40,960 MB is too much",
+    }
+    assert set(reasons) == set(expected)
+    assert all(reasons[name].startswith(how) for name, how in expected.items()), reasons
+    scores = table.set_index("id")["score"]
+    assert scores["FORTRAN.NPY/1"] == pytest.approx(champion.judge(images[6:7]).score[0])
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert (summary["images"], summary["scored"], summary["rejected"]) == (23, 15, 8)
+
+
+def test_results_are_never_scored_and_never_two_runs_write_them(
+    champion: Detector, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("in").mkdir()
+    Image.fromarray(np.load(normals("test"))[0]).save("in/a.png")
+    for output in ("in/results", "in"):
+        for _ in range(2):
+            batch.run(Path("in"), Path(output), "3")
+            assert list(pd.read_csv(f"{output}/scores.csv")["id"]) == ["a.png"]
+        assert "complete already" in capfd.readouterr().err
+    # A further output beside an earlier one: its contact sheet is told from pictures.
+    batch.run(Path("in"), Path("in/again"), "3")
+    assert list(pd.read_csv("in/again/scores.csv")["id"]) == ["a.png"]
+    refused = pd.read_csv("in/again/rejected.csv").set_index("id")["reason"]
+    assert "contact sheet" in refused["results/most_anomalous.png"]
+    with pytest.raises(ClarityError, match="would be overwritten"):
+        batch.run(Path("in/most_anomalous.png"), Path("in"), "3")
+
+    table = Path("in/scores.csv").read_bytes()
+    with only_one(Path("in")), pytest.raises(ClarityError, match="another `clarity score` writes"):
+        batch.run(Path("in"), Path("in"), "1")
+    assert Path("in/scores.csv").read_bytes() == table
 
 
 @pytest.mark.usefixtures("champion")

@@ -8,11 +8,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from clarity.layout import Training, anomalies, normals
 from clarity.registry.promote import run as promote
 from clarity.score.detector import Detector, Files
 from clarity.score.pictures import encode_png
+from clarity.score.refusals import Refusals
 from clarity.score.signature import input_example
 from clarity.store import open_store
 
@@ -198,7 +200,7 @@ BAD: dict[str, tuple[object, int, str]] = {
     "another shape": ({"inputs": np.zeros((1, 32, 32, 3), int).tolist()}, 400, "N×64×64×3"),
     "ragged": ({"inputs": [[[1, 2], [3]]]}, 400, "64"),
     "out of range": ({"inputs": np.full((1, 64, 64, 3), 300).tolist()}, 400, "0…255"),
-    "fractions": ({"inputs": np.full((1, 64, 64, 3), 0.5).tolist()}, 400, "whole numbers"),
+    "another scale": ({"inputs": np.full((1, 64, 64, 3), 2.5).tolist()}, 400, "not in [0, 1]"),
     "text for numbers": ({"inputs": "hello"}, 400, ""),
     "a mapping": ({"inputs": {"image": 3}}, 400, ""),
     "nothing": ({"inputs": []}, 400, "no images"),
@@ -266,3 +268,64 @@ def test_serving_what_is_not_there_is_one_line() -> None:
         assert done.returncode == 2
         assert problem in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def guarded() -> Iterator[tuple[int, list[int]]]:
+    """`Refusals` in front of an application that says how many requests it was given at once."""
+    import asyncio
+    import threading
+
+    import uvicorn
+
+    at_once: list[int] = []
+    inside = 0
+
+    async def application(scope: dict, receive: Callable, send: Callable) -> None:
+        nonlocal inside
+        if scope["type"] != "http":
+            return
+        inside += 1
+        at_once.append(inside)
+        size = len((await receive())["body"])
+        await asyncio.sleep(0.3)
+        inside -= 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps({"size": size}).encode()})
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = Refusals(application, arrival=1.0)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield listener.getsockname()[1], at_once
+    server.should_exit = True
+    thread.join(30)
+
+
+def test_half_sent_and_large_bodies_are_bounded(guarded: tuple[int, list[int]]) -> None:
+    port, at_once = guarded
+    address = f"http://127.0.0.1:{port}"
+    head = "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    half = []
+    for part in (b"", b"[1", b" " * 2**21) * 10:
+        client = socket.create_connection(("127.0.0.1", port), timeout=60)
+        client.sendall(f"{head}Content-Length: {2**25}\r\n\r\n".encode())
+        if len(part) < 9:
+            client.sendall(part)
+            half.append(client)
+        else:
+            client.close()  # gone in the middle of a large one: its place is free again
+    large = {"dataframe_split": {"columns": ["image"], "data": [["A" * 2**21]]}}
+    with ThreadPoolExecutor(4) as clients:
+        answers = list(clients.map(lambda _: post(address, large), range(4)))
+    assert [status for status, _ in answers] == [200] * 4
+    assert max(at_once) == 1, "large ones come in turn"
+    for client in half:
+        with client:
+            answer = client.recv(10**4)
+            assert answer.startswith(b"HTTP/1.1 408"), answer
+            assert b"did not arrive" in answer + client.recv(10**4)
+            assert client.recv(1) == b"", "closed"
+    status, answer = post(address, {"inputs": [0] * 10**6})
+    assert (status, "values" in answer["message"]) == (413, True)

@@ -1,58 +1,54 @@
-"""The charts over all models: error against size, pareto, learning curves, detection by kind."""
+"""The charts over all models, as PNG."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 
-import numpy as np
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from clarity.compare.results import POPULATIONS, ModelResults, Results
-from clarity.compare.style import COLOURS, MARKS, SETTINGS, dash, png
+from clarity.compare.axes import label_points, readable
+from clarity.compare.limits import few_sources, sources
+from clarity.compare.results import POPULATIONS, Results
+from clarity.compare.spectrum import Curves
+from clarity.compare.style import COLOURS, MARKS, SETTINGS, legend, panels, png
 from clarity.compare.table import LABELS, Row
+from clarity.compare.training_charts import compute, curves, frequency
+from clarity.measures import MEASURES
 
 #: File name: what the picture shows, for its caption and for those who don't see it.
 CAPTIONS = {
-    "error_against_size.png": "Mean error against the number of parameters, with intervals",
+    "error_against_size.png": "Means against the number of parameters, with intervals",
+    "frequency.png": "Share of the original's power that the reconstruction has in the right "
+    "place, with intervals; above one half (dashed) the detail counts as reproduced",
+    "compute.png": "Lowest validation MSE so far against the compute spent on each training image; "
+    "a ring ends the budget of the sizes trained alike, a cross that of the same compute",
     "curves.png": "MSE by epoch, on validation images (thick) and training images (thin)",
     "pareto.png": "Clarity and AUROC against parameters and FLOPs",
     "auroc_by_kind.png": "AUROC against each kind of anomaly, with intervals",
 }
 
 
-def draw(results: Results, table: list[Row], dpi: int, *, narrow: bool = False) -> dict[str, bytes]:
+def draw(
+    results: Results, table: list[Row], spectra: Curves, dpi: int, *, narrow: bool = False
+) -> dict[str, bytes]:
     """All charts as PNG, by file name; ``narrow``: one panel below the other, for a phone."""
+    charts: dict[str, Callable[[], Figure]] = {
+        "error_against_size.png": lambda: _error_against_size(results, table, narrow),
+        "frequency.png": lambda: frequency(results, spectra, narrow),
+        "compute.png": lambda: compute(results, narrow),
+        "curves.png": lambda: curves(results, narrow),
+        "pareto.png": lambda: _pareto(results, table, narrow),
+        "auroc_by_kind.png": lambda: _auroc_by_kind(results, table, narrow),
+    }
     with pyplot.rc_context(SETTINGS):
-        figures = {
-            "error_against_size.png": _error_against_size(results, table, narrow),
-            "curves.png": _curves(results, narrow),
-            "pareto.png": _pareto(results, table, narrow),
-            "auroc_by_kind.png": _auroc_by_kind(results, table, narrow),
-        }
-        return {name: png(figure, dpi) for name, figure in figures.items()}
-
-
-def _panels(
-    number: int, columns: int, height: float, narrow: bool, **more: Any
-) -> tuple[Figure, list[Any], int]:
-    """A figure of ``number`` panels of ``height`` inches: panels in reading order, and columns."""
-    columns = 1 if narrow else min(columns, number)
-    lines = -(-number // columns)
-    figure, grid = pyplot.subplots(
-        lines, columns, figsize=(4.4 if narrow else 9.2, 0.5 + height * lines),
-        layout="constrained", squeeze=False, **more,
-    )  # fmt: skip
-    panels = list(grid.flat)
-    for axes in panels[number:]:
-        axes.set_visible(False)
-    return figure, panels[:number], columns
+        return {name: png(chart(), dpi) for name, chart in charts.items()}
 
 
 def _rows(table: list[Row], family: str) -> list[Row]:
@@ -70,12 +66,12 @@ def _errorbar(axes: Any, row: Row, x: float, name: str, family: str, **more: Any
 
 
 def _error_against_size(results: Results, table: list[Row], narrow: bool) -> Figure:
-    figure, panels, _ = _panels(4, 2, 3.1, narrow, sharex=True)
-    pairs = list(itertools.product(("lsd", "mse"), POPULATIONS))
-    for axes, (metric, split) in zip(panels, pairs, strict=True):
+    keys = tuple(dict.fromkeys((results.primary.key, "mse")))
+    figure, grid, _ = panels(2 * len(keys), 2, 3.1, narrow, sharex=True)
+    for axes, (key, split) in zip(grid, itertools.product(keys, POPULATIONS), strict=True):
+        name = f"{split}_{key}"
         for family in results.families:
             rows = _rows(table, family)
-            name = f"{split}_{metric}"
             if family != "pca":
                 axes.plot(
                     [r["parameters"] for r in rows], [r[name] for r in rows],
@@ -84,40 +80,34 @@ def _error_against_size(results: Results, table: list[Row], narrow: bool) -> Fig
             for place, row in enumerate(rows):
                 label = family if place == 0 else None
                 _errorbar(axes, row, row["parameters"], name, family, label=label)
-        axes.set(xscale="log", yscale="log")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_title(f"{LABELS[metric]}, {results.people(split)}")
-        _plain(axes.yaxis)
+        axes.set(xscale="log", yscale="log" if MEASURES[key].lower_is_better else "linear")
+        better = "lower" if MEASURES[key].lower_is_better else "higher"
+        axes.set_title(f"{LABELS[key]}, {results.people(split)}: {better} is better")
     # Train and test share a scale, so that the gap between them can be seen.
-    for line in (panels[:2], panels[2:]):
+    for start in range(0, len(grid), 2):
+        line = grid[start : start + 2]
         ends = [axes.get_ylim() for axes in line]
         for axes in line:
             axes.set_ylim(min(e[0] for e in ends), max(e[1] for e in ends))
-    for axes in panels[3 if narrow else 2 :]:
+            if axes.get_yscale() == "log":
+                readable(axes.yaxis)
+            readable(axes.xaxis)
+    for axes in grid[-1:] if narrow else grid[-2:]:
         axes.set_xlabel("parameters")
-    _legend(figure, panels[0], narrow)
+    legend(figure, grid[0], narrow)
     return figure
 
 
-def _plain(axis: Any) -> None:
-    """Numbers as people write them on a logarithmic axis of less than two decades."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())
-
-
-def _legend(figure: Figure, axes: Any, narrow: bool) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    columns = 3 if narrow else len(labels)
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
-
-
 def _pareto(results: Results, table: list[Row], narrow: bool) -> Figure:
-    whats = (("test_lsd", f"LSD (dB), {results.people('test')}", True), ("auroc", "AUROC", False))
+    primary = results.primary
+    name = f"test_{primary.key}"
+    title = f"{LABELS[primary.key]}, {results.people('test')}"
+    whats = ((name, title, primary.lower_is_better), ("auroc", "AUROC", False))
     costs = {"parameters": "parameters", "flops": "FLOPs, one image"}
-    figure, panels, _ = _panels(4, 2, 3.1, narrow)
+    figure, grid, _ = panels(4, 2, 3.3, narrow)
+    fronts = []
     pairs = list(itertools.product(whats, costs))
-    for axes, ((name, title, lower), cost) in zip(panels, pairs, strict=True):
+    for axes, ((name, title, lower), cost) in zip(grid, pairs, strict=True):
         for family in results.families:
             for place, row in enumerate(_rows(table, family)):
                 label = family if place == 0 else None
@@ -127,19 +117,35 @@ def _pareto(results: Results, table: list[Row], narrow: bool) -> Figure:
             [r[cost] for r in front], [r[name] for r in front], color="#777777", linewidth=1,
             linestyle=(0, (4, 2)), drawstyle="steps-post", zorder=1, label="pareto front",
         )  # fmt: skip
-        for place, row in enumerate(front):
-            axes.annotate(
-                row["model"], (row[cost], row[name]), textcoords="offset points",
-                xytext=(6, 7 if place % 2 == 0 else -13), fontsize=7.5, color="#333333",
-            )  # fmt: skip
+        fronts.append(front)
         axes.set(xscale="log", title=f"{title}: {'lower' if lower else 'higher'} is better")
-        axes.xaxis.set_minor_locator(NullLocator())
         if lower:
             axes.set_yscale("log")
-            _plain(axes.yaxis)
-        axes.margins(x=0.14)
+        axes.margins(x=0.14, y=0.12)
         axes.set_xlabel(costs[cost])
-    _legend(figure, panels[0], narrow)
+        readable(axes.xaxis)
+        if lower:
+            readable(axes.yaxis)
+    legend(figure, grid[0], narrow)
+    # Labels last: where they may stand is known only when everything else is in its place.
+    figure.draw_without_rendering()
+    for axes, ((name, _, _), cost), front in zip(grid, pairs, fronts, strict=True):
+        named = {row["model"] for row in front}
+        label_points(
+            figure,
+            axes,
+            [
+                (
+                    row["model"] if row["model"] in named else "",
+                    row[cost],
+                    row[name],
+                    row[name] if row[f"{name}_low"] is None else row[f"{name}_low"],
+                    row[name] if row[f"{name}_high"] is None else row[f"{name}_high"],
+                )
+                for row in table
+            ],
+            [(row[cost], row[name]) for row in front],
+        )
     return figure
 
 
@@ -153,58 +159,22 @@ def _front(table: list[Row], cost: str, name: str, lower: bool) -> list[Row]:
     return front
 
 
-def _curves(results: Results, narrow: bool) -> Figure:
-    families = [family for family in results.families if family != "pca"] or ["pca"]
-    figure, panels, _ = _panels(len(families), 2, 3.2, narrow, sharey=True)
-    for axes, family in zip(panels, families, strict=True):
-        models = results.family(family)
-        for place, model in enumerate(models):
-            line = dash(place, len(models))
-            _band(axes, model, "val_mse", COLOURS[family], line, 1.8, model.name)
-            _band(axes, model, "train_mse", COLOURS[family], line, 0.8, None)
-        axes.set(yscale="log", xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_title(f"{family}: validation (thick), training (thin)")
-        axes.legend(fontsize=8.5, handlelength=3.2)
-        _plain(axes.yaxis)
-    return figure
-
-
-def _band(
-    axes: Any, model: ModelResults, column: str, colour: str, line: Any, width: float,
-    label: str | None,
-) -> None:  # fmt: skip
-    """Mean over seeds, and the range of the seeds as a band."""
-    curves = [c.dropna(subset=[column]).set_index("epoch")[column] for c in model.curves]
-    epochs = np.array(sorted(set().union(*(curve.index for curve in curves))))
-    values = np.stack([curve.reindex(epochs).to_numpy(float) for curve in curves])
-    # A seed that stopped early leaves the mean where it stopped.
-    there = ~np.isnan(values)
-    counts = there.sum(axis=0)
-    shown = counts > 0
-    mean = np.where(there, values, 0).sum(axis=0)[shown] / counts[shown]
-    axes.plot(epochs[shown], mean, color=colour, linestyle=line, linewidth=width, label=label)
-    if len(curves) > 1:
-        low = np.where(there, values, np.inf).min(axis=0)[shown]
-        high = np.where(there, values, -np.inf).max(axis=0)[shown]
-        axes.fill_between(epochs[shown], low, high, color=colour, alpha=0.18, linewidth=0)
-
-
 def _auroc_by_kind(results: Results, table: list[Row], narrow: bool) -> Figure:
     names = {"auroc": "all kinds"} | {f"auroc_{kind}": kind for kind in results.kinds}
+    few = {f"auroc_{kind}": sources(kind, n) for kind, n in few_sources(results).items()}
     height = 0.5 + 0.24 * len(table)
-    figure, panels, columns = _panels(len(names), 3, height, narrow, sharex=True, sharey=True)
-    for axes, (name, title) in zip(panels, names.items(), strict=True):
+    figure, grid, columns = panels(len(names), 3, height, narrow, sharex=True, sharey=True)
+    for axes, (name, title) in zip(grid, names.items(), strict=True):
         for place, row in enumerate(table):
             low, high = row[f"{name}_low"], row[f"{name}_high"]
             colour = COLOURS[row["family"]]
-            if low is not None and high is not None:
+            if low is not None and high is not None and name not in few:
                 axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
             axes.plot(row[name], place, color=colour, marker=MARKS[row["family"]], markersize=6)
         axes.axvline(0.5, color="#777777", linewidth=0.9, linestyle=(0, (4, 2)))
-        axes.set_title(title)
+        axes.set_title(f"{title} (from {few[name]})" if name in few else title)
         axes.set_yticks(range(len(table)), [row["model"] for row in table], fontsize=8.5)
-    panels[0].invert_yaxis()
-    for axes in panels[-columns:]:
+    grid[0].invert_yaxis()
+    for axes in grid[-columns:]:
         axes.set_xlabel("AUROC (0.5: chance)")
     return figure

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from clarity.compare.claims import confounded_by_latent, sizes
-from clarity.compare.results import ModelResults, Results
+from clarity.compare.results import ModelResults, Results, distances
 from clarity.params import Compare
 from clarity.statistics import (
     Interval,
@@ -26,10 +26,11 @@ class Finding:
 
     Attributes:
         question: ``size`` (AUROC, largest against smallest of a family), ``baseline`` (AUROC, the
-            best model against a PCA), ``reconstruction`` (MSE on unseen people, a family's best
-            model against the PCA of its latent size).
-        means: AUROC or MSE of subject and reference.
-        effect: difference of AUROCs, or relative reduction of MSE; positive: the subject is better.
+            best model against a PCA), ``reconstruction`` (the primary measure on test images, a
+            family's best model against the PCA of its latent size).
+        means: AUROC or primary measure of subject and reference.
+        effect: difference of AUROCs, or relative reduction of the measure's distance; positive:
+            the subject is better.
         equal_latent: whether both models have the same latent size.
     """
 
@@ -63,19 +64,19 @@ class Finding:
 def find(results: Results, compare: Compare) -> list[Finding]:
     """All findings, those of one question judged together (Holm)."""
     found: list[Finding] = []
-    of_size = []
+    who, of_size = results.who, []
     for family in results.families:
         pair = sizes(results, family)
         if pair:
             small, large = pair
             reason = confounded_by_latent(results.family(family))
             of_size.append(_auroc(results, compare, "size", large, small, reason))
-    found += _judge(of_size)
+    found += _judge(of_size, who)
     best = best_detector(results)
     if best:
         against = results.family("pca")
-        found += _judge([_auroc(results, compare, "baseline", best, pca) for pca in against])
-    found += _judge(_reconstruction(results, compare))
+        found += _judge([_auroc(results, compare, "baseline", best, pca) for pca in against], who)
+    found += _judge(_reconstruction(results, compare), who)
     return found
 
 
@@ -127,9 +128,16 @@ def _reconstruction(results: Results, compare: Compare) -> list[Finding]:
             if family == "pca" or not models:
                 continue
             best = min(models, key=lambda m: (_val_mse(m), m.name))
-            a, b = best.metrics["test"]["mse"], pca.metrics["test"]["mse"]
+            key = results.primary.key
+            a, b = best.metrics["test"][key], pca.metrics["test"][key]
+            if not (distances(key, a).mean() > 0 and distances(key, b).mean() > 0):
+                continue
             effect = log_ratio_interval(
-                a, b, results.groups("test"), compare.confidence, deterministic=(False, True)
+                distances(key, a),
+                distances(key, b),
+                results.groups("test", key),
+                compare.confidence,
+                deterministic=(False, True),
             ).as_reduction()
             means = (float(a.mean()), float(b.mean()))
             found.append(Finding("reconstruction", family, best, pca, means, effect))
@@ -140,9 +148,9 @@ def _val_mse(model: ModelResults) -> float:
     return sum(float(curve["val_mse"].min()) for curve in model.curves) / len(model.curves)
 
 
-def _judge(found: list[Finding]) -> list[Finding]:
+def _judge(found: list[Finding], who: str) -> list[Finding]:
     levels = adjust([f.effect for f in found], [0.0] * len(found), ["greater"] * len(found))
     return [
-        replace(f, verdict=verdict(f.effect, 0.0, decide_at=level, note=f.confounded))
+        replace(f, verdict=verdict(f.effect, 0.0, decide_at=level, note=f.confounded, who=who))
         for f, level in zip(found, levels, strict=True)
     ]

@@ -7,6 +7,7 @@ from typing import Any
 from clarity.compare.results import ModelResults, Results
 from clarity.compare.style import palette
 from clarity.compare.table import Row
+from clarity.compare.words import upper
 
 #: Wider pictures are made this wide (pixels), so that the page stays a few megabytes.
 _WIDEST = 960
@@ -35,16 +36,20 @@ def collect(
     out: dict[str, list[Item]] = {}
     for kind, most in _MOST.items():
         models = orders.get(kind, by_latent)
-        items = [item for model in models if (item := _item(kind, model, rows[model.name]))]
+        items = [
+            item
+            for model in models
+            if (item := _item(kind, model, rows[model.name], results.things))
+        ]
         out[kind] = items[:most]
     return out
 
 
-def _item(kind: str, model: ModelResults, row: Row) -> Item | None:
+def _item(kind: str, model: ModelResults, row: Row, things: str) -> Item | None:
     path = model.trainings[0].figures / f"{kind}.png"
     if not path.is_file():
         return None
-    return _small(path), _text(kind, model, row), f"{model.name} (latent {model.latent:,})"
+    return _small(path), _text(kind, model, row, things), f"{model.name} (latent {model.latent:,})"
 
 
 def _small(path: Any) -> bytes:
@@ -58,7 +63,7 @@ def _small(path: Any) -> bytes:
     return palette(picture)
 
 
-def _text(kind: str, model: ModelResults, row: Row) -> str:
+def _text(kind: str, model: ModelResults, row: Row, things: str) -> str:
     if kind == "extremes":
         return (
             f"Test images that {model.name} finds most and least anomalous by its score "
@@ -66,15 +71,18 @@ def _text(kind: str, model: ModelResults, row: Row) -> str:
         )
     if kind == "traversal":
         return (
-            f"Faces decoded by {model.name} as its latent of {model.latent:,} is moved: a row for "
-            "each element, or principal direction where there are many, while the others stay"
+            f"{upper(things)} decoded by {model.name} as its latent of {model.latent:,} is moved: "
+            "a row for each element, or principal direction where there are many, while the "
+            "others stay"
         )
     if kind == "interpolation":
-        return f"Faces decoded by {model.name} along straight lines between pairs of latents"
+        return (
+            f"{upper(things)} decoded by {model.name} along straight lines between pairs of latents"
+        )
     if kind == "latent_map":
         return (
             f"Map of the test images in two directions of {model.name}'s latent space, "
             "normals and anomalies in different colours"
         )
     drawn = "the prior" if model.family == "vae" else "a distribution fitted to the latents"
-    return f"Faces that {model.name} decodes from latents drawn from {drawn}"
+    return f"{upper(things)} that {model.name} decodes from latents drawn from {drawn}"

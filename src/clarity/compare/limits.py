@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from clarity.compare.claims import Claim, confounded_by_latent
-from clarity.compare.results import POPULATIONS, Results
+from clarity.compare.results import POPULATIONS, Population, Results
+from clarity.compare.words import listed
 from clarity.params import Compare
 
 #: Groups that a kind of anomaly should come from for its share of an interval to be estimated well.
 FEW_SOURCES = 5
+#: Groups of a split below which its intervals are called wide.
+FEW_GROUPS = 30
 
 
-def counts(results: Results) -> dict[str, tuple[int, int]]:
+def counts(results: Results) -> dict[Population, tuple[int, int]]:
     """Normal images and people (or groups) in train and in test."""
-    out: dict[str, tuple[int, int]] = {}
+    out = {}
     for split in POPULATIONS:
         groups = results.groups(split)
         out[split] = (len(groups), len(set(groups)))
@@ -26,38 +29,41 @@ def few_sources(results: Results) -> dict[str, int]:
     return {str(kind): int(n) for kind, n in numbers.items() if 1 < n < FEW_SOURCES}
 
 
+def sources(kind: str, number: int) -> str:
+    """What the sources of a kind of anomaly are called: a photograph is nobody."""
+    return f"{number} photographs" if kind == "photograph" else f"{number} sources"
+
+
 def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[str]:
     """One sentence for every limit that holds in this run."""
     out = []
     images, people = counts(results)["test"]
+    who = results.who
     if len(results.seeds) == 1:
         out.append(
-            "One seed. Every interval is over people, for the training at hand; another seed may "
-            "give another order of the models. Nothing is confirmed or refuted."
+            f"There is one seed. Every interval is over {who}, for the training at hand; another "
+            "seed may give another order of the models. Nothing is confirmed or refuted."
         )
     for family in results.families:
         reason = confounded_by_latent(results.family(family)) if family != "pca" else ""
         if reason and len(results.family(family)) > 1:
             out.append(f"The sizes of {family} are {reason}.")
-    if results.grouped and people < 30:
+    if results.grouped and people < FEW_GROUPS:
         out.append(
-            f"Few people: the test split holds {people} ({images} images), so intervals are wide, "
-            "and they speak of people like these."
+            f"The test split holds few {who}: {people} ({images} images). So intervals are wide, "
+            f"and they speak of {who} like these."
         )
     few = few_sources(results)
     if few:
-        made = " and ".join(f"{kind} ({number})" for kind, number in few.items())
+        made = listed([f"{kind} ({sources(kind, number)})" for kind, number in few.items()])
         out.append(
-            f"Anomalies of these kinds come from few sources: {made}. They alone can make the "
-            "intervals of an AUROC over all kinds wide."
+            f"Anomalies of these kinds come from few sources: {made}. An interval over so few is "
+            "not printed; they alone can make the intervals of an AUROC over all kinds wide."
         )
+    out.append(_measure(results))
     out.append(
-        "LSD looks at the power of fine detail, not at whether the detail is right; MSE, PSNR and "
-        "SSIM stand beside it for that."
-    )
-    out.append(
-        "A slope over sizes is a summary of the sizes trained here, with one recipe; a larger "
-        "model may want another learning rate or more epochs."
+        "A change per doubling of parameters is a summary of the sizes trained here, with one "
+        "recipe; a larger model may want another learning rate or more epochs."
     )
     if "labelled" not in results.kinds:
         out.append(
@@ -72,11 +78,28 @@ def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[s
     gap = resampling_gap(claims)
     if gap is not None:
         out.append(
-            f"Checked by another method: resampling people {compare.resamples:,} times, trainings "
-            "fixed, puts the limits of the reductions of LSD at most "
-            f"{100 * gap:.1f} percentage points from those of the intervals shown."
+            f"The intervals were checked by another method: resampling {who} "
+            f"{compare.resamples:,} times, trainings fixed, puts the limits of the reductions at "
+            f"most {100 * gap:.1f} percentage points from those of the intervals shown."
         )
     return out
+
+
+def _measure(results: Results) -> str:
+    """What the primary measure is worth."""
+    primary = results.primary
+    if primary.key == "lsd":
+        return (
+            "LSD compares amounts of fine detail and ignores whether the detail is in its place; "
+            "a picture of wrong detail may count as clear. compare.measure names another measure."
+        )
+    text = f"{primary.label} stands for what people see"
+    if primary.opinion:
+        text += (
+            f": its rank correlation with people's opinions is {primary.opinion[0]:.2f} and "
+            f"{primary.opinion[1]:.2f} on two published collections of distorted photographs"
+        )
+    return f"{text}. Whether it sees what you see in these images, `clarity eye` asks."
 
 
 def resampling_gap(claims: list[Claim]) -> float | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +11,29 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 
-from clarity.compare import alt, gallery, limits, verdicts, wall
+from clarity.compare import alt, detection, faces, gallery, glossary, limits, verdicts, wall, words
+from clarity.compare.budgets import CONVERGED, TITLES
 from clarity.compare.claims import Claim, Comparison
+from clarity.compare.faces import Trio
 from clarity.compare.figures import CAPTIONS
 from clarity.compare.findings import Finding, best_detector
-from clarity.compare.results import METRICS, POPULATIONS, Results
+from clarity.compare.headlines import answer, clause, dissent, headline, place, status
+from clarity.compare.pages import Picture, cell, per_doubling, png, shortened
+from clarity.compare.results import POPULATIONS, QUESTIONS, Results
 from clarity.compare.style import palette
-from clarity.compare.table import FORMATS, LABELS, Row
+from clarity.compare.table import FORMATS, LABELS, PREFIX, Row
 from clarity.compare.wall import Strip
-from clarity.errors import ClarityError
-from clarity.files import read_json
-from clarity.layout import SOURCE
+from clarity.measures import MEASURES
 from clarity.params import Params
 
 Encoder = Callable[[Any], bytes]
 _TEMPLATES = Path(__file__).parent / "templates"
 
-QUESTIONS = {
+FINDINGS = {
     "size": "Does the larger model of a family detect anomalies better?",
     "baseline": "Does the best autoencoder detect better than PCA?",
-    "reconstruction": "Does an autoencoder beat the PCA of its latent size on unseen people?",
+    "reconstruction": "Does an autoencoder beat the PCA of its latent size on {}?",
 }
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An embedded picture: ``source`` is a data URI, ``alt`` says what is to be seen in it."""
-
-    source: str
-    alt: str
-    caption: str
-    width: int
-    height: int
 
 
 def page(
@@ -54,14 +43,65 @@ def page(
     claims: list[Claim],
     findings: list[Finding],
     charts: tuple[dict[str, bytes], dict[str, bytes]],
-    faces: list[Strip],
-    errors: list[Strip],
+    strips: tuple[list[Strip], list[Strip]],
+    trios: list[Trio],
 ) -> str:
     """The page as HTML; the same text for the same results.
 
     Args:
         charts: PNG by file name, wide, and narrow for phones.
+        strips: the walls of reconstructions and of errors.
+        trios: three faces for each comparison of sizes.
     """
+    best = best_detector(results)
+    rows = {row["model"]: row for row in table}
+    known = glossary.terms(results)
+    asked = [claim for claim in claims if claim.question]
+    text = _environment().get_template("report.html.j2").render(
+        style=Markup((_TEMPLATES / "style.css").read_text()),
+        results=results,
+        primary=results.primary,
+        params=params.compare,
+        level=f"{100 * params.compare.confidence:g} %",
+        table=table,
+        questions=[
+            (TITLES[question], PREFIX[question], shown)
+            for question in QUESTIONS
+            if (shown := [r for r in table if r[f"{PREFIX[question]}test_mse"] is not None])
+        ],
+        measures=[(key, LABELS[key], MEASURES[key]) for key in results.measures],
+        populations=[(split, results.people(split)) for split in POPULATIONS],
+        answers=[answer(claim, results) for claim in asked],
+        asked=[_asked(claim, results, trios) for claim in asked],
+        claims=[_claim(claim, results) for claim in claims if not claim.question],
+        findings=_findings(findings, results),
+        charts={
+            name: png(data, alt.chart(name, results, table), CAPTIONS.get(name, ""))
+            for name, data in charts[0].items()
+        },
+        narrow={name: png(data, "") for name, data in charts[1].items()},
+        faces=_wall(strips[0], rows, results, "Reconstructions", wall.png_bytes),
+        errors=_wall(strips[1], rows, results, "Error maps", palette),
+        gallery={
+            kind: [png(*item) for item in items]
+            for kind, items in gallery.collect(results, best, rows).items()
+        },
+        best=best,
+        chosen=detection.chosen(results, best),
+        alarms=detection.alarms(results, table),
+        scores=detection.scores(results),
+        few=limits.few_sources(results),
+        counts=limits.counts(results),
+        limits=limits.sentences(params.compare, results, claims),
+        converged_below=words.whole(CONVERGED),
+        terms=known,
+        source=results.source,
+        parameters=_parameters(params),
+    )  # fmt: skip
+    return glossary.link(text, known, '<section id="glossary"') + "\n"
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -70,148 +110,117 @@ def page(
         lstrip_blocks=True,
     )
     environment.filters["thousands"] = lambda value: f"{value:,}"
-    environment.filters["percent"] = verdicts.percent
-    environment.filters["short"] = _short
-    environment.filters["figures"] = verdicts.figures
+    environment.filters["percent"] = words.percent
+    environment.filters["short"] = shortened
+    environment.filters["figures"] = words.figures
+    environment.filters["upper_first"] = words.upper
     environment.globals.update(
-        cell=_cell, span=verdicts.span, per_doubling=_per_doubling,
+        cell=cell, span=words.span, per_doubling=per_doubling, formats=FORMATS,
+        sources=limits.sources, of=words.of,
     )  # fmt: skip
-    best = best_detector(results)
-    rows = {row["model"]: row for row in table}
-    return (
-        environment.get_template("report.html.j2").render(
-            style=Markup((_TEMPLATES / "style.css").read_text()),
-            results=results,
-            params=params.compare,
-            level=f"{100 * params.compare.confidence:g} %",
-            table=table,
-            rows=rows,
-            metrics=[(metric, LABELS[metric]) for metric in METRICS],
-            populations=[(split, results.people(split)) for split in POPULATIONS],
-            claims=[_claim(claim, results) for claim in claims],
-            questions=_questions(findings),
-            charts={
-                name: _png(data, alt.chart(name, results, table), CAPTIONS.get(name, ""))
-                for name, data in charts[0].items()
-            },
-            narrow={name: _png(data, "") for name, data in charts[1].items()},
-            faces=_wall(faces, rows, "Reconstructions", wall.png_bytes),
-            errors=_wall(errors, rows, "Error maps", palette),
-            gallery={
-                kind: [_png(*item) for item in items]
-                for kind, items in gallery.collect(results, best, rows).items()
-            },
-            best=best,
-            counts=limits.counts(results),
-            limits=limits.sentences(params.compare, results, claims),
-            source=_source(),
-            parameters=_parameters(params),
+    return environment
+
+
+def _asked(claim: Claim, results: Results, trios: list[Trio]) -> dict[str, Any]:
+    """A question about size: each population with its headline, the families' faces, the table."""
+    populations = []
+    for population in reversed(POPULATIONS):
+        mine = [t for t in trios if (t.question, t.population) == (claim.question, population)]
+        families = [
+            (words.upper(clause(claim, c)) + ".", _trio(trio, results))
+            for c in claim.of(population)
+            for trio in mine
+            if trio.family == c.family
+        ]
+        populations.append(
+            {
+                "place": place(population, results),
+                "headline": headline(claim, population, results),
+                "dissent": dissent(claim, population),
+                "families": families,
+                "comparisons": _compared(claim, population),
+            }
         )
-        + "\n"
-    )
+    return {
+        "claim": claim,
+        "title": TITLES[claim.question or "alike"],
+        "populations": [] if claim.untested else populations,
+        "remarks": verdicts.remarks(claim, results),
+        "notes": _notes(claim),
+    }
+
+
+def _trio(trio: Trio, results: Results) -> list[Picture]:
+    label = results.primary.label
+    who = "of a person in training" if trio.population == "train" else "of an unseen person"
+    who = who if results.faces else f"from the {trio.population} split"
+    return [
+        png(
+            palette(faces.strip(pick)),
+            f"{words.upper(pick.what)} {who}: the original, then {trio.small} and {trio.large}; "
+            f"{label} {faces.values(results, pick)}",
+            f"{words.upper(pick.what)}: {label} {faces.values(results, pick)}. "
+            f"Original, {trio.small}, {trio.large}",
+        )
+        for pick in trio.picks
+    ]
 
 
 def _claim(claim: Claim, results: Results) -> dict[str, Any]:
-    populations = ["samples"] if claim.key == "blurrier" else list(POPULATIONS)
-    if claim.untested:
-        populations = []
+    populations = [] if claim.untested else list(dict.fromkeys(
+        c.population for c in claim.comparisons
+    ))  # fmt: skip
     return {
         "claim": claim,
-        "headlines": [
-            (verdicts.place(p, results), verdicts.headline(claim, p, results)) for p in populations
-        ],
-        "remarks": verdicts.remarks(claim),
-        "untested": verdicts.headline(claim, "", results) if claim.untested else "",
-        "populations": [
-            (verdicts.place(p, results), [(c, _words(claim, c)) for c in claim.of(p)])
-            for p in populations
-        ],
-        "notes": sorted(
-            {f"{c.family} is {c.confounded}." for c in claim.comparisons if c.confounded}
-        ),
+        "headlines": [(place(p, results), headline(claim, p, results)) for p in populations],
+        "remarks": verdicts.remarks(claim, results),
+        "untested": headline(claim, "", results) if claim.untested else "",
+        "populations": [(place(p, results), _compared(claim, p)) for p in populations],
+        "notes": _notes(claim),
     }
 
 
-def _words(claim: Claim, comparison: Comparison) -> dict[str, str]:
-    return {
-        "status": verdicts.status(comparison),
-        "follows": verdicts.short(claim, comparison),
-    }
+def _compared(claim: Claim, population: str) -> list[tuple[Comparison, dict[str, str]]]:
+    return [
+        (c, {"status": status(c), "follows": verdicts.short(claim, c)})
+        for c in claim.of(population)
+    ]
 
 
-def _questions(findings: list[Finding]) -> list[tuple[str, list[str]]]:
+def _notes(claim: Claim) -> list[str]:
+    return sorted(
+        {f"The sizes of {c.family} are {c.confounded}." for c in claim.comparisons if c.confounded}
+    )
+
+
+def _findings(findings: list[Finding], results: Results) -> list[tuple[str, list[str]]]:
     out = []
-    for key, question in QUESTIONS.items():
-        sentences = [verdicts.finding_sentence(f) for f in findings if f.question == key]
-        if sentences:
-            out.append((question, sentences))
+    for key, question in FINDINGS.items():
+        told = [verdicts.finding_sentence(f, results) for f in findings if f.question == key]
+        if told:
+            out.append((question.format(results.people("test")), told))
     return out
 
 
 def _wall(
-    strips: list[Strip], rows: dict[str, Row], what: str, encode: Encoder
+    strips: list[Strip], rows: dict[str, Row], results: Results, what: str, encode: Encoder
 ) -> list[dict[str, Any]]:
     out = []
+    primary = results.primary
     for strip in strips:
         count = strip.image.width // strip.image.height
         row = rows.get(strip.model)
         if row is None:
-            text = f"The {count} original test faces"
+            text = f"The {count} original test {results.things}"
         else:
             text = (
-                f"{what} of the same {count} faces by {strip.model}; "
-                f"mean LSD {row['test_lsd']:.2f} dB, MSE {row['test_mse']:.5f}"
+                f"{what} of the same {count} {results.things} by {strip.model}; mean "
+                f"{primary.label} {words.of(primary, row[f'test_{primary.key}'])}, "
+                f"MSE {row['test_mse']:.5f}"
             )
-        picture = _png(encode(strip.image), text)
+        picture = png(encode(strip.image), text)
         out.append({"row": row, "name": strip.caption, "picture": picture})
     return out
-
-
-def _png(data: bytes, text: str, caption: str = "") -> Picture:
-    # Width and height stand in a PNG's first chunk, at bytes 16 to 24.
-    width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
-    uri = "data:image/png;base64," + base64.b64encode(data).decode()
-    return Picture(uri, text, caption, width, height)
-
-
-def _short(value: int) -> str:
-    """12,749,091 as ``12.75 M``; the full number is in table.csv."""
-    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if value >= size:
-            return f"{value / size:.4g} {letter}"
-    return str(value)
-
-
-def _cell(row: Row, name: str, metric: str) -> Markup:
-    """Value and interval of a table's cell."""
-    value = row.get(name)
-    if value is None:
-        return Markup("–")
-    form = FORMATS[metric]
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    text = Markup("<b>{}</b>").format(format(value, form))
-    if low is None or high is None:
-        return text
-    return text + Markup("<span>{} to {}</span>").format(format(low, form), format(high, form))
-
-
-def _per_doubling(interval: Any) -> Markup:
-    """A log-log slope as change per doubling of the parameters."""
-
-    def change(slope: float) -> float:
-        return float(2**slope - 1)
-
-    low, high = (verdicts.signed(100 * change(v), 1) for v in (interval.low, interval.high))
-    middle = verdicts.percent(change(interval.estimate))
-    return Markup("<b>{}</b><span>{} to {} %</span>").format(middle, low, high)
-
-
-def _source() -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = read_json(SOURCE)
-    except FileNotFoundError:
-        raise ClarityError(f"{SOURCE}: no such file; run `dvc repro ingest`") from None
-    return content
 
 
 def _parameters(params: Params) -> str:

@@ -1,34 +1,60 @@
-"""What `train` and `evaluate` left behind, read and checked: the trainings in params.yaml."""
+"""What `train` and `evaluate` left behind of the trainings in params.yaml, ready to be compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 from numpy.typing import NDArray
 
-from clarity.errors import ClarityError
-from clarity.files import read_json, sha256_file
-from clarity.layout import INDEX, Training
-from clarity.params import Params
+from clarity.layout import Training
+from clarity.measures import MEASURES, Measure
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 Population = Literal["train", "test"]
+Question = Literal["alike", "compute"]
 
 #: The two populations that every claim is tested on, apart.
 POPULATIONS: tuple[Population, ...] = ("train", "test")
+#: Under which budget the sizes of a family are compared (docs/verdicts.md).
+QUESTIONS: tuple[Question, ...] = ("alike", "compute")
 #: Families in the order in which they are reported.
 FAMILIES = ("fcn", "conv", "ae", "vae", "pca")
-METRICS = ("mse", "psnr", "ssim", "lsd")
-#: PSNR of a perfect reconstruction is infinite; means stop here (dB).
-_MOST_PSNR = 100.0
-_KEYS = ["split", "label", "row", "id", "group", "kind"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Where a training's budget ended.
+
+    Attributes:
+        epoch: after which the weights were kept.
+        epochs: how often each training image was seen when it ended; a fraction within an epoch.
+        gflop: spent on each training image until then, forward and backward.
+    """
+
+    epoch: float
+    epochs: float
+    gflop: float
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Power by ring of one cycle an image on the normals of a split, from one cycle on.
+
+    Attributes:
+        rows: n, which normals of the split.
+        error: S×n×R, of the difference between reconstruction and original.
+        power: n×R, of the original.
+    """
+
+    rows: Rows
+    error: Floats
+    power: Floats
 
 
 @dataclass(frozen=True)
@@ -39,7 +65,11 @@ class ModelResults:
         widths: of the encoder's hidden layers or channels; empty for PCA.
         latent: elements of the bottleneck.
         flops: of one reconstruction.
-        metrics: ``metrics[split][metric]``, S×N on the normals of the split, rows as in the index.
+        metrics: ``metrics[split][measure]``, S×n on ``Results.rows[split][measure]``, of the
+            weights of the budget "alike".
+        same_compute: the same of the weights of the budget "compute"; None where there are none.
+        budgets: where each budget ended, by seed; empty for PCA, which has none.
+        spectra: by split.
         scores: ``scores[name]``, S×N on all test images, higher is more anomalous.
         best_score: the score with the largest AUROC on ``val``, averaged over seeds.
         val_auroc: its AUROC there.
@@ -56,6 +86,9 @@ class ModelResults:
     weight_bytes: int
     trainings: tuple[Training, ...]
     metrics: Mapping[Population, Mapping[str, Floats]]
+    same_compute: Mapping[Population, Mapping[str, Floats]] | None
+    budgets: tuple[Mapping[Question, Budget | None], ...]
+    spectra: Mapping[Population, Spectrum]
     scores: Mapping[str, Floats]
     best_score: str
     val_auroc: float
@@ -67,17 +100,20 @@ class ModelResults:
         """PCA has no seed: its trainings are one."""
         return self.family == "pca"
 
-    def mean(self, split: Population, metric: str) -> float:
-        """Mean over seeds and images."""
-        return float(self.metrics[split][metric].mean())
+    def measured(self, question: Question) -> Mapping[Population, Mapping[str, Floats]] | None:
+        """What was measured of the weights of a budget; None where there are none."""
+        return self.metrics if question == "alike" else self.same_compute
+
+    def spent(self, question: Question) -> list[Budget]:
+        """Where the budget ended, a seed each; empty where a training has none."""
+        found = [seed.get(question) for seed in self.budgets]
+        return [] if None in found else [budget for budget in found if budget]
 
     def known(self, *keys: str) -> float:
         """Mean over seeds of a number in ``details.json``; 0 where a seed has none."""
         values = []
         for content in self.details:
-            value: Any = content
-            for key in keys:
-                value = value.get(key) if isinstance(value, dict) else None
+            value = _inside(content, keys)
             if not isinstance(value, int | float):
                 return 0.0
             values.append(value)
@@ -87,13 +123,17 @@ class ModelResults:
         """S×K from lists in ``details.json`` under ``keys``; None where a seed has none."""
         rows = []
         for content in self.details:
-            value: Any = content
-            for key in keys:
-                value = value.get(key) if isinstance(value, dict) else None
+            value = _inside(content, keys)
             if not isinstance(value, list) or not value or None in value:
                 return None
             rows.append(np.asarray(value, dtype=np.float64))
         return np.stack(rows) if len({len(row) for row in rows}) == 1 else None
+
+
+def _inside(content: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
 
 
 @dataclass(frozen=True)
@@ -101,16 +141,24 @@ class Results:
     """All models of one run, on the same images.
 
     Attributes:
+        primary: what "clearer" is judged by.
+        measures: keys of the measures that there are, the primary first.
         index: ``index.csv``; one row a packed image.
         digest: its SHA-256, the digest of the data.
+        rows: ``rows[split][measure]``, which normals of a split a measure was taken of.
         test: ``label``, ``group``, ``kind`` of all test images, row for row with the scores.
+        source: ``source.json``: where the images come from.
     """
 
     models: tuple[ModelResults, ...]
     seeds: tuple[int, ...]
+    primary: Measure
+    measures: tuple[str, ...]
     index: pd.DataFrame
     digest: str
+    rows: Mapping[Population, Mapping[str, Rows]]
     test: pd.DataFrame
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
@@ -119,20 +167,40 @@ class Results:
 
     @cached_property
     def grouped(self) -> bool:
-        """Whether images come in groups (people)."""
+        """Whether images come in groups."""
         normals = self.index[self.index["label"] == 0]
         return bool(normals["group"].duplicated().any())
 
-    def groups(self, split: str) -> NDArray[Any]:
-        """Group of each normal image of a split."""
-        rows = (self.index["split"] == split) & (self.index["label"] == 0)
-        return self.index.loc[rows, "group"].to_numpy()
+    @property
+    def faces(self) -> bool:
+        """Whether the source says that its images are faces and its groups people."""
+        return self.source.get("source") == "faces"
+
+    @property
+    def who(self) -> str:
+        """What the clusters are called."""
+        if self.faces:
+            return "people"
+        return "groups" if self.grouped else "images"
+
+    @property
+    def things(self) -> str:
+        """What the images are called."""
+        return "faces" if self.faces else "images"
+
+    def groups(self, split: Population, measure: str | None = None) -> NDArray[Any]:
+        """Group of each normal image of a split, or of those that a measure was taken of."""
+        mine = (self.index["split"] == split) & (self.index["label"] == 0)
+        groups = self.index.loc[mine, "group"].to_numpy()
+        return groups if measure is None else groups[self.rows[split][measure]]
 
     def people(self, population: Population) -> str:
         """What a population is called in sentences."""
         if population == "train":
-            return "training faces" if self.grouped else "training images"
-        return "unseen people" if self.grouped else "unseen images"
+            return f"training {self.things}"
+        if self.faces:
+            return "unseen people"
+        return "images of unseen groups" if self.grouped else "unseen images"
 
     def family(self, family: str) -> list[ModelResults]:
         """Its models, from the fewest parameters to the most."""
@@ -148,164 +216,10 @@ class Results:
         return next(model for model in self.models if model.name == name)
 
 
-def load_results(params: Params) -> Results:
-    """Read the trainings that ``params`` names; a folder of any other training is ignored.
-
-    Raises:
-        ClarityError: a file is missing, lacks a column, or was measured on other images.
-    """
-    index = _index()
-    keys = index[_KEYS]
-    judged = (index["split"] == "test").to_numpy()
-    test = index.loc[judged, ["label", "group", "kind"]].reset_index(drop=True)
-    models = [_model(name, params.seeds, keys) for name in params.models]
-    order = {family: place for place, family in enumerate(FAMILIES)}
-    models.sort(key=lambda m: (order[m.family], m.parameters, m.name))
-    return Results(tuple(models), tuple(params.seeds), index, sha256_file(INDEX), test)
-
-
-def _index() -> pd.DataFrame:
-    text = dict.fromkeys(("split", "id", "group", "kind", "sha256"), str)
-    try:
-        index = pd.read_csv(INDEX, dtype=text, keep_default_na=False)
-    except FileNotFoundError:
-        raise ClarityError(f"{INDEX}: no such file; run `dvc repro preprocess`") from None
-    missing = [name for name in _KEYS if name not in index]
-    if missing:
-        raise ClarityError(f"{INDEX}: column {missing[0]} is missing; run `dvc repro preprocess`")
-    for split, label in (("train", 0), ("test", 0), ("test", 1)):
-        if not ((index["split"] == split) & (index["label"] == label)).any():
-            what = "anomaly" if label else "normal image"
-            raise ClarityError(f"{INDEX}: no {what} in {split}; give the split a larger share")
-    return index
-
-
-def _model(name: str, seeds: Sequence[int], keys: pd.DataFrame) -> ModelResults:
-    trainings = tuple(Training(name, seed) for seed in seeds)
-    details = tuple(_details(training) for training in trainings)
-    frames = [_per_image(training, keys) for training in trainings]
-    scores = sorted(str(c) for c in frames[0] if str(c).startswith("score_"))
-    if not scores:
-        raise ClarityError(f"{trainings[0].per_image}: no column score_*; run `dvc repro evaluate`")
-    normal = (keys["label"] == 0).to_numpy()
-    judged = (keys["split"] == "test").to_numpy()
-    metrics = {
-        split: {
-            metric: _stack(frames, metric, normal & (keys["split"] == split).to_numpy())
-            for metric in METRICS
-        }
-        for split in POPULATIONS
-    }
-    best, area = _best_score(details, [name.removeprefix("score_") for name in scores])
-    first = details[0]
-    return ModelResults(
-        name=name,
-        family=str(first["family"]),
-        widths=tuple(int(width) for width in first.get("widths") or ()),
-        latent=int(first["latent"]),
-        parameters=int(first["parameters"]),
-        flops=int(first["flops"]),
-        weight_bytes=int(first["weight_bytes"]),
-        trainings=trainings,
-        metrics=metrics,
-        scores={s.removeprefix("score_"): _stack(frames, s, judged) for s in scores},
-        best_score=best,
-        val_auroc=area,
-        details=details,
-        curves=tuple(_curves(training) for training in trainings),
-    )
-
-
-def _stack(frames: Sequence[pd.DataFrame], column: str, rows: NDArray[np.bool_]) -> Floats:
-    values = np.stack([frame[column].to_numpy(np.float64)[rows] for frame in frames])
-    return np.minimum(values, _MOST_PSNR) if column == "psnr" else values
-
-
-def _best_score(details: Sequence[dict[str, Any]], scores: Sequence[str]) -> tuple[str, float]:
-    """The score with the largest AUROC on val, all kinds together, averaged over seeds."""
-    areas = {}
-    for score in scores:
-        values = [
-            (content["anomaly"].get(score) or content["anomaly"].get(f"score_{score}") or {})
-            .get("val", {})
-            .get("all", {})
-            .get("auroc")
-            for content in details
-        ]
-        if all(value is not None for value in values):
-            areas[score] = float(np.mean(values))
-    if areas:
-        best = max(areas, key=lambda score: (areas[score], score))
-        return best, areas[best]
-    return str(details[0]["best_score"]).removeprefix("score_"), float("nan")
-
-
-def _details(training: Training) -> dict[str, Any]:
-    content = _json(training.details, f"evaluate@{training.name}")
-    wanted = ("family", "latent", "parameters", "flops", "weight_bytes", "anomaly", "best_score")
-    for key in wanted:
-        if key not in content:
-            raise ClarityError(
-                f"{training.details}: {key} is missing; run `dvc repro -f evaluate@{training.name}`"
-            )
-    if content["family"] not in FAMILIES:
-        raise ClarityError(f"{training.details}: family {content['family']!r} is not known")
-    return content
-
-
-def _json(path: Path, stage: str) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        raise ClarityError(f"{path}: no such file; run `dvc repro {stage}`") from None
-    except ValueError:
-        raise ClarityError(f"{path}: not valid JSON; run `dvc repro -f {stage}`") from None
-    if not isinstance(content, dict):
-        raise ClarityError(f"{path}: expected a mapping; run `dvc repro -f {stage}`")
-    return content
-
-
-def _per_image(training: Training, keys: pd.DataFrame) -> pd.DataFrame:
-    path, mend = training.per_image, f"run `dvc repro -f evaluate@{training.name}`"
-    try:
-        frame = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise ClarityError(f"{path}: no such file; {mend}") from None
-    except (ValueError, OSError) as error:
-        raise ClarityError(
-            f"{path}: not readable as Parquet ({type(error).__name__}); {mend}"
-        ) from None
-    finite = pa.Check(lambda column: np.isfinite(column), error="not finite")
-    schema = pa.DataFrameSchema(
-        {
-            **{name: pa.Column(None) for name in _KEYS},
-            **{name: pa.Column(float, finite) for name in ("mse", "ssim", "lsd")},
-            "psnr": pa.Column(float, pa.Check(lambda c: ~np.isnan(c), error="not a number")),
-            "score_.*": pa.Column(float, finite, regex=True),
-        }
-    )
-    try:
-        frame = schema.validate(frame)
-    except pa.errors.SchemaError as error:
-        reason = str(error).splitlines()[0]
-        raise ClarityError(f"{path}: {reason}; {mend}") from None
-    for name in _KEYS:
-        ours = frame[name].astype(str).to_numpy()
-        if len(frame) != len(keys) or not np.array_equal(ours, keys[name].astype(str).to_numpy()):
-            raise ClarityError(f"{path}: not the images of {INDEX} (column {name}); {mend}")
-    return frame
-
-
-def _curves(training: Training) -> pd.DataFrame:
-    try:
-        curves = pd.read_csv(training.curves)
-    except FileNotFoundError:
-        stage = f"train@{training.name}"
-        raise ClarityError(f"{training.curves}: no such file; run `dvc repro {stage}`") from None
-    for name in ("epoch", "train_mse", "val_mse"):
-        if name not in curves:
-            raise ClarityError(
-                f"{training.curves}: column {name} is missing; "
-                f"run `dvc repro -f train@{training.name}`"
-            )
-    return curves
+def distances(key: str, values: Floats) -> Floats:
+    """A measure's values as distances from the original: 0 at best, larger is worse."""
+    measure = MEASURES[key]
+    if measure.lower_is_better:
+        return values
+    assert measure.perfect is not None
+    return measure.perfect - values

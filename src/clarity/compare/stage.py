@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import pandas as pd
 
-from clarity.compare import figures, report, table, verdicts, wall
-from clarity.compare.claims import judge_claims
+from clarity.compare import (
+    answer,
+    faces,
+    figures,
+    markdown,
+    report,
+    spectrum,
+    table,
+    verdicts,
+    wall,
+)
+from clarity.compare.clearer import clearer
 from clarity.compare.findings import find
-from clarity.compare.results import Results, load_results
+from clarity.compare.reading import load_results
+from clarity.compare.results import Results
+from clarity.compare.style import palette
+from clarity.compare.vae_claims import vae_claims
 from clarity.files import write_bytes, write_json, write_text
 from clarity.layout import REPORTS
 from clarity.params import load_params
@@ -21,32 +34,50 @@ def run() -> None:
     """
     params = load_params()
     results = load_results(params)
-    rows = table.rows(results, params.compare)
-    claims = judge_claims(results, params.compare)
+    spectra = spectrum.curves(results, params.compare.confidence)
+    rows = table.rows(results, params.compare, spectra)
+    claims = clearer(results, params.compare) + vae_claims(results, params.compare)
     findings = find(results, params.compare)
+    trios = faces.trios(results, claims, params)
+    strips = wall.strips(results, wall.RECONSTRUCTION), wall.strips(results, wall.ERROR)
 
     write_text(REPORTS / "table.csv", table.as_csv(rows))
-    write_text(REPORTS / "table.md", table.as_markdown(rows, results, params.compare))
+    write_text(REPORTS / "table.md", markdown.as_markdown(rows, results, params.compare))
     content = {
         "confidence": params.compare.confidence,
         "data_digest": results.digest,
         "seeds": list(results.seeds),
         "kinds": list(results.kinds),
+        "measure": results.primary.key,
+        "measures": list(results.measures),
+        "frequency": {
+            name: {
+                split: {
+                    "cycles": list(curve.cycles),
+                    "share": [share.estimate for share in curve.shares],
+                    "low": [share.low for share in curve.shares],
+                    "high": [share.high for share in curve.shares],
+                }
+                for split, curve in found.items()
+            }
+            for name, found in spectra.items()
+        },
         "models": rows,
     }
-    write_json(REPORTS / "table.json", content)
-    write_json(REPORTS / "verdicts.json", verdicts.as_data(claims, findings, results))
+    write_json(REPORTS / "table.json", verdicts.finite(content))
+    judged = verdicts.as_data(claims, findings, results)
+    write_json(REPORTS / "verdicts.json", judged)
     write_text(REPORTS / "curves.csv", learning_curves(results))
 
-    pictures = figures.draw(results, rows, params.compare.dpi)
-    narrow = figures.draw(results, rows, params.compare.dpi, narrow=True)
-    faces = wall.strips(results, wall.RECONSTRUCTION)
-    errors = wall.strips(results, wall.ERROR)
-    pictures["wall.png"] = wall.picture(faces)
+    pictures = figures.draw(results, rows, spectra, params.compare.dpi)
+    narrow = figures.draw(results, rows, spectra, params.compare.dpi, narrow=True)
+    pictures["wall.png"] = wall.picture(strips[0])
     for name, data in pictures.items():
         write_bytes(REPORTS / "figures" / name, data)
-    page = report.page(params, results, rows, claims, findings, (pictures, narrow), faces, errors)
+    write_bytes(REPORTS / "figures" / "faces.png", palette(faces.sheet(results, trios)))
+    page = report.page(params, results, rows, claims, findings, (pictures, narrow), strips, trios)
     write_text(REPORTS / "index.html", page)
+    print("\n".join(answer.lines(judged)))
 
 
 def learning_curves(results: Results) -> str:

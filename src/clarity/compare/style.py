@@ -37,6 +37,31 @@ def dash(place: int, sizes: int) -> Any:
     return lines[place % len(lines)]
 
 
+def panels(
+    number: int, columns: int, height: float, narrow: bool, **more: Any
+) -> tuple[Figure, list[Any], int]:
+    """A figure of ``number`` panels of ``height`` inches: panels in reading order, and columns."""
+    from matplotlib import pyplot
+
+    columns = 1 if narrow else min(columns, number)
+    lines = -(-number // columns)
+    figure, grid = pyplot.subplots(
+        lines, columns, figsize=(4.4 if narrow else 9.2, 0.5 + height * lines),
+        layout="constrained", squeeze=False, **more,
+    )  # fmt: skip
+    found = list(grid.flat)
+    for axes in found[number:]:
+        axes.set_visible(False)
+    return figure, found[:number], columns
+
+
+def legend(figure: Figure, axes: Any, narrow: bool) -> None:
+    """One legend for all panels, below them."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 3 if narrow else len(labels)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
 def png(figure: Figure, dpi: int) -> bytes:
     """The figure as PNG: 256 colours, no metadata, the same bytes every time."""
     from matplotlib import pyplot

@@ -8,30 +8,58 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clarity.compare.results import METRICS, POPULATIONS, ModelResults, Results
+from clarity.compare.budgets import converged, improvement
+from clarity.compare.results import (
+    POPULATIONS,
+    QUESTIONS,
+    Floats,
+    ModelResults,
+    Population,
+    Question,
+    Results,
+)
+from clarity.compare.spectrum import Curves
+from clarity.measures import MEASURES
 from clarity.params import Compare
-from clarity.statistics import Interval, auroc_interval, mean_interval
+from clarity.statistics import Interval, Scale, auroc_interval, mean_interval
 
 Row = dict[str, Any]
 
 #: What a column of the table is called where people read it, and how many digits it gets.
-LABELS = {"mse": "MSE", "psnr": "PSNR (dB)", "ssim": "SSIM", "lsd": "LSD (dB)"}
-FORMATS = {"mse": ".5f", "psnr": ".2f", "ssim": ".3f", "lsd": ".2f", "auroc": ".3f", "ap": ".3f"}
-#: Whether lower is better.
-LOWER = {"mse": True, "psnr": False, "ssim": False, "lsd": True}
+LABELS = {
+    **{k: f"{m.label} ({m.unit})" if m.unit else m.label for k, m in MEASURES.items()},
+    "finest": "Finest detail (pixels)",
+}
+FORMATS = {
+    **{key: f".{measure.digits}f" for key, measure in MEASURES.items()},
+    "finest": ".1f",
+    "auroc": ".3f",
+    "ap": ".3f",
+    "false_alarms": ".1%",
+}
+#: On which scale a mean's interval stays within the measure's bounds.
+_SCALES: dict[tuple[float, float], Scale] = {
+    (0.0, math.inf): "log",
+    (0.0, 1.0): "logit",
+    (-1.0, 1.0): "fisher",
+}
+#: What the columns of a question begin with.
+PREFIX: dict[Question, str] = {"alike": "", "compute": "compute_"}
 
 
-def rows(results: Results, compare: Compare) -> list[Row]:
+def rows(results: Results, compare: Compare, curves: Curves) -> list[Row]:
     """A flat row a model, full precision: every ``X`` with an interval has ``X_low``, ``X_high``.
 
-    ``train_*`` is over training images, ``test_*`` over normal images of the test split; ``auroc``
-    and ``ap`` are of ``score`` (best on ``val``) on the test split, ``auroc_KIND`` against one kind
-    of anomaly. Limits that the data cannot give are null. ``ap`` has no interval.
+    ``train_*`` is over training images, ``test_*`` over normal images of the test split, of the
+    weights trained alike; ``compute_train_*`` and ``compute_test_*`` the same of the weights for
+    the same compute. ``auroc`` and ``ap`` are of ``score`` (best on ``val``) on the test split,
+    ``auroc_KIND`` against one kind of anomaly, ``false_alarms`` the share of test normals above
+    that score's threshold. Limits that the data cannot give are null. ``ap`` has no interval.
     """
-    return [_row(model, results, compare) for model in results.models]
+    return [_row(model, results, compare, curves) for model in results.models]
 
 
-def _row(model: ModelResults, results: Results, compare: Compare) -> Row:
+def _row(model: ModelResults, results: Results, compare: Compare, curves: Curves) -> Row:
     row: Row = {
         "model": model.name,
         "family": model.family,
@@ -41,25 +69,54 @@ def _row(model: ModelResults, results: Results, compare: Compare) -> Row:
         "weight_bytes": model.weight_bytes,
         "seeds": len(model.trainings),
     }
+    for question in QUESTIONS:
+        spent = model.spent(question)
+        prefix = PREFIX[question]
+        row[f"{prefix}epochs"] = float(np.mean([b.epochs for b in spent])) if spent else None
+        row[f"{prefix}gflop"] = float(np.mean([b.gflop for b in spent])) if spent else None
+        row[f"{prefix}fell"] = improvement(model, question)
+        row[f"{prefix}converged"] = converged(model, question)
     scopes = set()
-    for split in POPULATIONS:
-        groups = results.groups(split)
-        for metric in METRICS:
-            interval = mean_interval(
-                model.metrics[split][metric],
-                groups,
-                compare.confidence,
-                deterministic=model.deterministic,
-            )
-            _put(row, f"{split}_{metric}", interval)
-            scopes.add(interval.scope)
+    for question in QUESTIONS:
+        measured = model.measured(question)
+        for split in POPULATIONS:
+            for key in results.measures:
+                name = f"{PREFIX[question]}{split}_{key}"
+                if measured is None:
+                    row |= {name: None, f"{name}_low": None, f"{name}_high": None}
+                    continue
+                interval = _mean(model, results, measured[split][key], split, key, compare)
+                _put(row, name, interval)
+                scopes.add(interval.scope)
+            if question == "alike":
+                curve = curves[model.name][split]
+                row[f"{split}_finest"] = curve.finest
+                row[f"{split}_finest_low"], row[f"{split}_finest_high"] = curve.limits
     row["score"] = model.best_score
     _put(row, "auroc", auroc(model, results, compare.confidence))
     for kind in results.kinds:
         _put(row, f"auroc_{kind}", auroc(model, results, compare.confidence, kind))
     row["ap"] = average_precision(model)
+    row |= false_alarms(model, results, compare.confidence)
     row["scope"] = sorted(scopes)[-1]
     return row
+
+
+def _mean(
+    model: ModelResults,
+    results: Results,
+    values: Floats,
+    split: Population,
+    key: str,
+    compare: Compare,
+) -> Interval:
+    return mean_interval(
+        values,
+        results.groups(split, key),
+        compare.confidence,
+        deterministic=model.deterministic,
+        scale=_SCALES[MEASURES[key].bounds],
+    )
 
 
 def auroc(
@@ -92,6 +149,32 @@ def average_precision(model: ModelResults) -> float | None:
     return float(np.mean(found))
 
 
+def false_alarms(model: ModelResults, results: Results, confidence: float) -> Row:
+    """Share of test normals above the best score's threshold, beside the rate it was set for."""
+    found = [(c.get("threshold") or {}).get(model.best_score) or {} for c in model.details]
+    names = ("false_alarm_rate", "false_alarms", "false_alarms_low", "false_alarms_high", "misses")
+    row: Row = dict.fromkeys(names)
+    if not all("value" in one for one in found):
+        return row
+    normal = (results.test["label"] == 0).to_numpy()
+    limits = np.array([one["value"] for one in found], dtype=np.float64)
+    raised = model.scores[model.best_score] > limits[:, None]
+    _put(
+        row,
+        "false_alarms",
+        mean_interval(
+            raised[:, normal].astype(np.float64),
+            results.test["group"].to_numpy()[normal],
+            confidence,
+            deterministic=model.deterministic,
+            scale="logit",
+        ),
+    )
+    row["misses"] = float(1 - raised[:, ~normal].mean())
+    row["false_alarm_rate"] = found[0].get("false_alarm_rate")
+    return row
+
+
 def _put(row: Row, name: str, interval: Interval) -> None:
     row[name] = interval.estimate
     row[f"{name}_low"] = interval.low if math.isfinite(interval.low) else None
@@ -116,47 +199,3 @@ def cell(row: Row, name: str, metric: str) -> str:
     if low is None or high is None:
         return text
     return f"{text} [{format(low, form)}, {format(high, form)}]"
-
-
-def as_markdown(table: list[Row], results: Results, compare: Compare) -> str:
-    """Tables for people: cost and detection, training images, unseen people."""
-    level = f"{100 * compare.confidence:g} %"
-    scope = (
-        "one seed: intervals are over people, for this training only"
-        if len(results.seeds) == 1
-        else f"{len(results.seeds)} seeds: intervals are over people and trainings"
-    )
-    parts = [f"Mean [{level} interval]; {scope}. PCA has no seed.", ""]
-    for split in POPULATIONS:
-        people = results.people(split)
-        parts += [f"## Reconstruction of {people}", ""]
-        head = ["model", "family", "latent", "parameters", "FLOPs", *(LABELS[m] for m in METRICS)]
-        body = [
-            [*_identity(row), *(cell(row, f"{split}_{m}", m) for m in METRICS)] for row in table
-        ]
-        parts += [*_markdown(head, body, text=2), ""]
-    parts += ["## Anomaly detection on the test split", ""]
-    head = ["model", "family", "latent", "parameters", "FLOPs", "score", "AUROC, all"]
-    head += [f"AUROC, {kind}" for kind in results.kinds] + ["AP, all"]
-    body = [
-        [
-            *_identity(row),
-            row["score"],
-            cell(row, "auroc", "auroc"),
-            *(cell(row, f"auroc_{kind}", "auroc") for kind in results.kinds),
-            cell(row, "ap", "ap"),
-        ]
-        for row in table
-    ]
-    parts += _markdown(head, body, text=2)
-    return "\n".join(parts) + "\n"
-
-
-def _identity(row: Row) -> list[str]:
-    numbers = [f"{row[name]:,}" for name in ("latent", "parameters", "flops")]
-    return [row["model"], row["family"], *numbers]
-
-
-def _markdown(head: list[str], body: list[list[str]], text: int) -> list[str]:
-    rule = ["---" if place < text else "---:" for place in range(len(head))]
-    return ["| " + " | ".join(cells) + " |" for cells in [head, rule, *body]]

@@ -5,80 +5,69 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from clarity.compare.budgets import CONVERGED, LAST, TITLES, converged, improvement
 from clarity.compare.claims import Claim, Comparison
 from clarity.compare.findings import Finding
-from clarity.compare.results import POPULATIONS, ModelResults, Results
-from clarity.statistics import Interval
-
-#: What each claim says of the subject, and of a subject of which it is not true.
-WORDS = {
-    "clearer": ("clearer", "not clearer"),
-    "smoother": ("smoother", "not smoother"),
-    "blurrier": ("blurrier", "not blurrier"),
-}
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """0.1234 as ``12.3 %``; a minus sign that is one, and no negative zero."""
-    return f"{signed(100 * value, digits)} %"
-
-
-def signed(value: float, digits: int) -> str:
-    """A number with a real minus sign; what rounds to zero has none."""
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-
-
-def figures(value: float) -> str:
-    """Three significant digits, trailing zeros kept: ``15.0``, ``0.313``."""
-    return f"{value:#.3g}".rstrip(".")
-
-
-def span(interval: Interval, *, in_percent: bool = True, digits: int = 3) -> str:
-    """``95 %: 1.2 to 3.4 %``; says so where the data give no limits."""
-    level = f"{100 * interval.confidence:g} %"
-    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
-        return f"{level}: none from one training"
-    if in_percent:
-        low = signed(100 * interval.low, 1)
-        return f"{level}: {low} to {percent(interval.high)}"
-    low, high = (f"{v:+.{digits}f}".replace("-", "−") for v in (interval.low, interval.high))
-    return f"{level}: {low} to {high}"
-
-
-def status(comparison: Comparison) -> str:
-    """``confirmed``, ``refuted``, ``undecided``, or ``this training only``."""
-    if comparison.reduction.scope == "this training only":
-        return "this training only"
-    return comparison.judged.outcome
+from clarity.compare.headlines import (
+    WORDS,
+    answer,
+    bare,
+    convergence,
+    dissent,
+    headline,
+    place,
+    status,
+)
+from clarity.compare.results import QUESTIONS, ModelResults, Results
+from clarity.compare.vae_claims import pairs
+from clarity.compare.words import bounded, figures, listed, of, percent, span, whole
+from clarity.measures import Measure
 
 
 def sentence(claim: Claim, comparison: Comparison, results: Results) -> str:
     """One comparison in a sentence: the two means, the reduction, its interval, what follows."""
     c = comparison
+    where = "" if c.population == "samples" else f"on {place(c.population, results)}, "
+    start = f"{TITLES[claim.question]}, {where}" if claim.question else where
+    start = start[:1].upper() + start[1:]
+    if claim.question:
+        return f"{start}{_measured(c, results.primary)}. {outcome(claim, c)}"
     a, b = (figures(value) for value in c.means)
     unit = f" {claim.unit}" if claim.unit else ""
-    amount = abs(c.reduction.estimate)
     lower = "lower" if c.reduction.estimate >= 0 else "higher"
-    where = "" if c.population == "samples" else f"On {place(c.population, results)}, "
     text = (
-        f"{where}{c.subject.name} has a mean {claim.measure} of {a}{unit} against "
-        f"{b}{unit} of {c.reference.name}: {percent(amount)} {lower} "
+        f"{start}{c.subject.name} has a mean {claim.measure} of {a}{unit} against "
+        f"{b}{unit} of {c.reference.name}: {percent(abs(c.reduction.estimate))} {lower} "
         f"(reduction, {span(c.reduction)})"
     )
     return f"{text}. {outcome(claim, c)}"
 
 
+def _measured(c: Comparison | Finding, measure: Measure) -> str:
+    """The means of a measure, and the effect on its distance from the original."""
+    effect = c.reduction if isinstance(c, Comparison) else c.effect
+    a, b = (of(measure, value) for value in c.means)
+    text = f"{c.subject.name} has a mean {measure.label} of {a} against {b} of {c.reference.name}"
+    amount, nearer = percent(abs(effect.estimate)), effect.estimate >= 0
+    if measure.lower_is_better:
+        return f"{text}: {amount} {'lower' if nearer else 'higher'} (reduction, {span(effect)})"
+    return (
+        f"{text}: its distance from a perfect {measure.perfect:g} is {amount} "
+        f"{'smaller' if nearer else 'larger'} (reduction, {span(effect)})"
+    )
+
+
 def outcome(claim: Claim, comparison: Comparison) -> str:
     """What follows for the claim, as a sentence."""
     c, (yes, no) = comparison, WORDS[claim.key]
-    margin = percent(claim.margin, 0 if claim.margin * 100 % 1 == 0 else 1)
+    margin = whole(claim.margin)
     if status(c) == "this training only":
         told = {
             "yes": f"is {yes}, by more than {margin}",
             "no": f"is {no} by more than {margin}",
             "open": f"may or may not be {yes} by more than {margin}",
         }[c.reading]
-        told = told if bounded(c) else f"is {_bare(c, yes, no)}, without an interval"
+        told = told if bounded(c.reduction) else f"is {bare(c, yes, no)}, without an interval"
         text = f"In this training {c.subject.name} {told}"
         text += "; one seed, so nothing is confirmed"
     else:
@@ -102,90 +91,70 @@ def _holds(c: Comparison) -> str:
     return f"with several comparisons judged together, the interval of {level}"
 
 
-def place(population: str, results: Results) -> str:
-    """``training faces`` or ``unseen people``; of samples, which belong to neither, ``samples``."""
-    for known in POPULATIONS:
-        if population == known:
-            return results.people(known)
-    return "samples"
-
-
-def headline(claim: Claim, population: str, results: Results) -> str:
-    """A claim on one population in one sentence, all families together."""
-    found = claim.of(population)
-    if claim.untested or not found:
-        return f"{claim.untested or 'not tested'}.".capitalize().replace("vae", "VAE")
-    yes, no = WORDS[claim.key]
-    one = all(status(c) == "this training only" for c in found)
-    names = (
-        {"yes": yes, "no": f"{no} by the margin", "open": "too close to call"}
-        if one
-        else {name: name for name in ("confirmed", "refuted", "undecided")}
-    )
-    groups: dict[str, list[str]] = {}
-    for c in found:
-        who = c.family if claim.key == "clearer" else c.subject.name
-        key = names[c.reading if one else c.judged.outcome]
-        if one and not bounded(c):
-            key = _bare(c, yes, no) + ", without an interval,"
-            names[key] = key
-        amount = percent(c.reduction.estimate)
-        if c.confounded:
-            groups.setdefault("confounded", []).append(f"{who} ({amount}, {key})")
-        else:
-            groups.setdefault(key, []).append(f"{who} ({amount})")
-    joint = "in" if one and claim.key == "clearer" else "for"
-    parts = [f"{key} {joint} {listed(groups[key])}" for key in names.values() if key in groups]
-    mixed = groups.get("confounded", [])
-    aside = f" Confounded, since the latent changes too: {listed(mixed)}." if mixed else ""
-    if not one:
-        return "".join(f"{part[:1].upper()}{part[1:]}. " for part in parts).strip() + aside
-    subject = " the largest model is" if claim.key == "clearer" else ":"
-    told = f"In this training{subject} {'; '.join(parts)}." if parts else ""
-    return f"{told}{aside} One seed, so nothing is confirmed.".strip()
-
-
-def bounded(comparison: Comparison) -> bool:
-    """Whether the data give limits: one number a training gives none from one training."""
-    return math.isfinite(comparison.reduction.low) and math.isfinite(comparison.reduction.high)
-
-
-def _bare(comparison: Comparison, yes: str, no: str) -> str:
-    """What the estimate alone says, where there is no interval."""
-    return yes if comparison.reduction.estimate > comparison.judged.margin else no
-
-
 def short(claim: Claim, comparison: Comparison) -> str:
     """What follows, in a few words: for a cell."""
     c, (yes, no) = comparison, WORDS[claim.key]
     if status(c) == "this training only":
-        if not bounded(c):
-            return f"{_bare(c, yes, no)} in this training, without an interval"
+        if not bounded(c.reduction):
+            return f"{bare(c, yes, no)} in this training, without an interval"
         words = {"yes": yes, "no": f"{no} by the margin", "open": "too close to call"}
         return f"{words[c.reading]} in this training"
     return c.judged.need.sentence if c.judged.need else "settled"
 
 
-def remarks(claim: Claim) -> list[str]:
-    """What else is known of the VAEs and autoencoders that a claim compares."""
-    models = {m.name: m for c in claim.comparisons for m in (c.subject, c.reference)}
+def remarks(claim: Claim, results: Results) -> list[str]:
+    """What else is known of the models that a claim compares."""
+    if claim.key == "clearer":
+        return convergence(claim, results)
+    models = {m.name: m for pair in pairs(results) for m in pair}
     out = []
-    if claim.key != "clearer":
-        gone = [m.name for m in models.values() if collapsed(m)]
-        if gone:
-            verb = "has" if len(gone) == 1 else "have"
-            text = f"Posterior collapse: {listed(gone)} {verb} most latent elements switched off"
-            if claim.key == "smoother":
-                text += ", and the path of a decoder that ignores its latent is short"
-            out.append(f"{text}.")
-    if claim.key == "blurrier":
-        shares = [
-            f"{m.name} {percent(m.known('samples', 'sharpness_mean') / real, 0)}"
-            for m in models.values()
+    gone = [m.name for m in models.values() if collapsed(m)]
+    if gone:
+        verb = "has" if len(gone) == 1 else "have"
+        text = f"Posterior collapse: {listed(gone)} {verb} most latent elements switched off"
+        if claim.key == "smoother":
+            text += ", and a decoder that ignores its latent walks smoothly"
+        out.append(f"{text}.")
+    return out + (_walks if claim.key == "smoother" else _sharpness)(list(models.values()), results)
+
+
+def _walks(models: list[ModelResults], results: Results) -> list[str]:
+    """How the pictures between two images look in numbers, which describe and do not judge."""
+    told = [
+        f"{m.name} {fade:.2f} and {m.known('latent_space', 'jump_mean', 'test'):.2f}"
+        for m in models
+        if (fade := m.known("latent_space", "crossfade_mean", "test"))
+    ]
+    if not told:
+        return []
+    return [
+        f"Between two test {results.things}, how far the walk fades like a blend of pixels (1 is "
+        f"two images shining through each other, 0 no fading), and its largest step over the mean "
+        f"step: {listed(told)}. These numbers describe; they do not judge."
+    ]
+
+
+def _sharpness(models: list[ModelResults], results: Results) -> list[str]:
+    """Sharpness of samples beside real images, and what is the prior's doing."""
+
+    def shares(*keys: str) -> list[str]:
+        return [
+            f"{m.name} {percent(value / real, 0)}"
+            for m in models
             if (real := m.known("samples", "sharpness_real_mean"))
+            and (value := m.known("samples", *keys))
         ]
-        if shares:
-            out.append(f"Sharpness of the samples, real test faces being 100 %: {listed(shares)}.")
+
+    out = []
+    if drawn := shares("sharpness_mean"):
+        out.append(
+            f"Sharpness of the samples, real test {results.things} being 100 %: {listed(drawn)}."
+        )
+    if fitted := shares("fitted", "sharpness_mean"):
+        out.append(
+            "Drawn from a density fitted to its latents instead of the prior, the same decoder "
+            f"gives: {listed(fitted)}. The difference is the prior’s doing."
+        )
     return out
 
 
@@ -196,28 +165,20 @@ def collapsed(model: ModelResults) -> bool:
     )
 
 
-def listed(words: list[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
-
-
-def finding_sentence(finding: Finding) -> str:
+def finding_sentence(finding: Finding, results: Results) -> str:
     """A finding in one sentence."""
     f = finding
     if f.question == "reconstruction":
-        a, b = (f"{value:.5f}" for value in f.means)
-        lower = "lower" if f.effect.estimate >= 0 else "higher"
         text = (
-            f"{f.subject.name} has an MSE of {a} on unseen people against {b} of "
-            f"{f.reference.name} with the same latent of {f.subject.latent:,}: "
-            f"{percent(abs(f.effect.estimate))} {lower} (reduction, {span(f.effect)})"
+            f"On {results.people('test')}, {_measured(f, results.primary)}, both with a latent "
+            f"of {f.subject.latent:,}"
         )
     else:
         a, b = (f"{value:.3f}" for value in f.means)
         difference = f"{f.effect.estimate:+.3f}".replace("-", "−")
         text = (
-            f"{f.subject.name} reaches an AUROC of {a} ({f.subject.best_score}) against {b} of "
-            f"{f.reference.name} ({f.reference.best_score}): {difference} "
+            f"{f.subject.name} reaches an AUROC of {a} (score {f.subject.best_score}) against {b} "
+            f"of {f.reference.name} (score {f.reference.best_score}): {difference} "
             f"({span(f.effect, in_percent=False)})"
         )
     return f"{text}. {_what_follows(f)}"
@@ -254,30 +215,61 @@ def _what_follows(finding: Finding) -> str:
 
 
 def as_data(claims: list[Claim], findings: list[Finding], results: Results) -> dict[str, Any]:
-    """`verdicts.json`: every sentence with the numbers it follows from."""
+    """`verdicts.json`: every sentence with the numbers it follows from, the answer first."""
+    asked = [claim for claim in claims if claim.question]
     return {
+        "answer": [
+            {"question": c.question, "sentence": answer(c, results)} for c in asked if c.question
+        ],
+        "measure": {
+            name: getattr(results.primary, name)
+            for name in ("key", "label", "name", "lower_is_better")
+        },
         "seeds": list(results.seeds),
         "data_digest": results.digest,
         "claims": [_claim(claim, results) for claim in claims],
-        "findings": [_finding(finding) for finding in findings],
+        "convergence": {
+            model.name: {
+                question: {"fell": improvement(model, question), "converged": there}
+                for question in QUESTIONS
+                if (there := converged(model, question)) is not None
+            }
+            for model in results.models
+            if model.budgets
+        },
+        "findings": [_finding(finding, results) for finding in findings],
         "method": {
             "adjustment": "Holm (1979) within each claim and each question",
             "rule": "confirmed: the whole interval lies beyond the margin; refuted: no part of it "
             "does; else undecided; one seed: always undecided",
+            "converged": f"the best validation MSE fell by less than {whole(CONVERGED)} over the "
+            f"last {whole(LAST)} of the budget",
         },
     }
+
+
+def finite(value: Any) -> Any:
+    """The same structure with None in place of what JSON has no words for."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _claim(claim: Claim, results: Results) -> dict[str, Any]:
     populations = sorted({c.population for c in claim.comparisons}, reverse=True)
     return {
         "claim": claim.key,
+        "question": claim.question,
         "statement": claim.statement,
         "primary_metric": claim.measure,
         "margin": claim.margin,
         "not_tested": claim.untested or None,
-        "remarks": remarks(claim),
+        "withheld": dict(claim.withheld),
+        "remarks": remarks(claim, results),
         "headlines": {p: headline(claim, p, results) for p in populations},
+        "dissent": {p: dissent(claim, p) for p in populations if claim.question},
         "comparisons": [
             {
                 "family": c.family,
@@ -290,7 +282,9 @@ def _claim(claim: Claim, results: Results) -> dict[str, Any]:
                 "confounded": c.confounded or None,
                 "sentence": sentence(claim, c, results),
                 "verdict": c.judged.as_dict(),
-                "secondary": {name: i.as_dict() for name, i in sorted(c.secondary.items())},
+                "slope": c.slope.as_dict() if c.slope else None,
+                "other_measures": {name: i.as_dict() for name, i in c.others.items()},
+                "against": c.against,
                 "resampled_people": list(c.resampled) if c.resampled else None,
             }
             for c in claim.comparisons
@@ -298,7 +292,7 @@ def _claim(claim: Claim, results: Results) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding, results: Results) -> dict[str, Any]:
     f = finding
     return {
         "question": f.question,
@@ -309,6 +303,6 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "reading": f.reading,
         "equal_latent": f.equal_latent,
         "confounded": f.confounded or None,
-        "sentence": finding_sentence(f),
+        "sentence": finding_sentence(f, results),
         "verdict": f.judged.as_dict(),
     }

@@ -10,20 +10,9 @@ import torch
 
 from clarity.layout import CHANNELS, IMAGE_SIZE
 from clarity.models.base import Autoencoder
+from clarity.models.flops import flops
 
-
-def flops(model: Autoencoder) -> int:
-    """Floating-point operations of one image's reconstruction (a multiply-add counts two).
-
-    Products of matrices and convolutions, as torch counts them; activations are left out.
-    """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    device = next(iter(model.state_dict().values())).device
-    image = torch.zeros(1, CHANNELS, IMAGE_SIZE, IMAGE_SIZE, device=device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
-    return int(counter.get_total_flops())
+__all__ = ["flops", "measured"]
 
 
 @torch.inference_mode()

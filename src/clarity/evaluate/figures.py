@@ -138,14 +138,20 @@ def interpolation(
 
 
 def drawn(
-    made: NDArray[np.uint8], real: NDArray[np.uint8], name: str, source: str, blurred: str
+    made: Sequence[NDArray[np.uint8]],
+    real: NDArray[np.uint8],
+    name: str,
+    source: str,
+    note: str,
 ) -> bytes:
-    """``samples.png``: samples (uint8 N×64×64×3), and real faces in the last row to compare."""
+    """``samples.png``: samples of each source (uint8 N×64×64×3), and a last row of real faces."""
     columns = 8
-    rows = [made[start : start + columns] for start in range(0, min(len(made), 24), columns)]
-    bands = [Band("Sampled" if not place else "", row) for place, row in enumerate(rows)]
+    bands = []
+    for some, label in zip(made, ("Sampled", "Fitted"), strict=False):
+        for start in range(0, min(len(some), 3 * columns), columns):
+            bands.append(Band(label if not start else "", some[start : start + columns]))
     bands.append(Band("Real", real[:columns]))
-    return sheet(bands, f"{name}: samples from {source}", blurred)
+    return sheet(bands, f"{name}: samples from {source}", note)
 
 
 def latent_map(

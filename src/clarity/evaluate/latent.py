@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from clarity.evaluate.forward import decode
-from clarity.evaluate.reconstruction import ssim
+from clarity.evaluate.reconstruction import SSIM_REACH, SSIM_SIGMA, gaussian
+from clarity.evaluate.spectrum import luma
 from clarity.models.base import Autoencoder
 
 #: A latent element counts as active when the variance of its posterior mean is above this.
@@ -19,6 +20,8 @@ COLLAPSED = 0.25
 MOST_FACES = 2048
 #: Distances below this count as no distance.
 TINY = 1e-12
+#: 1 - HaarPSI of equal images, in float32.
+ROUNDING = 1e-6
 
 
 def participation_ratio(latents: Tensor) -> float:
@@ -44,19 +47,21 @@ def active_units(latents: Tensor) -> list[bool]:
 class Paths:
     """Straight walks through the latent space between pairs of faces, one value a pair.
 
-    With images x₀ … x_T decoded at equal steps, and d² the squared distance of two images:
+    With images x₀ … x_T decoded at equal steps:
 
     Attributes:
         pixel: T · Σ d²(x_t, x_t+1) / d²(x₀, x_T) with d² the squared error; at least 1, where 1 is
             a straight walk at constant speed. The perceptual path length of Karras et al. 2019
             with pixels for features, relative to the straight way.
-        structural: the same with d² = 1 - SSIM; no lower bound at 1.
-        detour: Σ d(x_t, x_t+1) / d(x₀, x_T): length of the walk over the straight way, at least 1.
+        jump: largest step over the mean step, root mean squared error; 1 (equal steps) to T.
+        jump_haarpsi: the same with 1 - HaarPSI for the step.
+        crossfade: see `crossfade`.
     """
 
     pixel: list[float]
-    structural: list[float]
-    detour: list[float]
+    jump: list[float]
+    jump_haarpsi: list[float]
+    crossfade: list[float]
 
 
 def walk(start: Tensor, end: Tensor, steps: int) -> Tensor:
@@ -65,24 +70,60 @@ def walk(start: Tensor, end: Tensor, steps: int) -> Tensor:
     return start[:, None] + (end - start)[:, None] * way
 
 
-def path_lengths(model: Autoencoder, start: Tensor, end: Tensor, steps: int) -> Paths:
+def walks(model: Autoencoder, start: Tensor, end: Tensor, steps: int) -> Paths:
     """Measure the walks between P×D latents, a pair at a time."""
-    pixel, structural, detour = [], [], []
+    paths = Paths([], [], [], [])
     for latents in walk(start, end, steps):
         images = decode(model, latents)
-        here, there = images[:-1], images[1:]
-        squared = (there - here).double().square().flatten(1).sum(1)
+        squared = (images[1:] - images[:-1]).double().square().flatten(1).sum(1)
         straight = float((images[-1] - images[0]).double().square().sum())
-        pixel.append(_relative(steps * float(squared.sum()), straight))
-        detour.append(_relative(float(squared.sqrt().sum()), straight**0.5))
-        apart = 1 - ssim(torch.cat([there, images[-1:]]), torch.cat([here, images[:1]]))
-        structural.append(_relative(steps * float(apart[:-1].sum()), float(apart[-1])))
-    return Paths(pixel, structural, detour)
+        length = steps * float(squared.sum())
+        paths.pixel.append(length / straight if straight > TINY else 1.0)
+        paths.jump.append(largest_step(squared.sqrt()))
+        paths.jump_haarpsi.append(largest_step(haarpsi_steps(images)))
+        paths.crossfade.append(crossfade(images))
+    return paths
 
 
-def _relative(length: float, straight: float) -> float:
-    """``length`` in units of the straight way; 1 where both ends decode to the same image."""
-    return length / straight if straight > TINY else 1.0
+def haarpsi_steps(images: Tensor) -> Tensor:
+    """1 - HaarPSI (Reisenhofer et al. 2018) of each image and the next: N - 1, float64, on [0, 1].
+
+    What rounding alone makes of two equal images, below 10⁻⁶, counts as no step.
+    """
+    from piq import haarpsi
+
+    apart = 1 - haarpsi(images[1:], images[:-1], reduction="none").double()
+    return torch.where(apart > ROUNDING, apart, 0.0)
+
+
+def largest_step(steps: Tensor) -> float:
+    """The largest of T steps over their mean: 1 where all are equal, T where one is all of it.
+
+    1 also where nothing moves.
+    """
+    mean = float(steps.mean())
+    return float(steps.max()) / mean if mean > TINY else 1.0
+
+
+def crossfade(images: Tensor) -> float:
+    """How far a walk (T+1)×3×H×W is the straight blend of its ends' pixels: 1 it is, 0 it is not.
+
+    With E the power of detail (luma less its Gaussian blur), which is a quadratic form, and t the
+    share of the way: Σ [(1-t) E(x₀) + t E(x_T) - E(x_t)] / Σ t(1-t) E(x_T - x₀) over the images in
+    between. Two faces shining through each other lose detail where they differ; the denominator is
+    what their blend loses, so that a blend scores 1 exactly. Pictures in between with as much
+    detail as the ends score 0, sharper ones less, and emptier ones than a blend above 1.
+
+    1 where there is nothing in between or the ends are alike.
+    """
+    grey = luma(images)
+    low, high = (gaussian(size, SSIM_SIGMA, SSIM_REACH).to(grey.device) for size in grey.shape[1:])
+    fine = (grey - low.T @ grey @ high).double()
+    way = torch.linspace(0, 1, len(images), dtype=torch.float64, device=grey.device)[1:-1]
+    power = fine.square().mean((1, 2))
+    lost = ((1 - way) * power[0] + way * power[-1] - power[1:-1]).sum()
+    whole = (way * (1 - way)).sum() * (fine[-1] - fine[0]).square().mean()
+    return float(lost / whole) if whole > TINY else 1.0
 
 
 def principal_directions(latents: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

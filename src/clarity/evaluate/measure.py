@@ -14,15 +14,18 @@ from clarity.errors import ClarityError
 from clarity.evaluate.anomaly import PixelRanking, detection, pixel_auroc, threshold
 from clarity.evaluate.forward import encode, through
 from clarity.evaluate.images import Images, Part, concatenated
-from clarity.evaluate.reconstruction import METRICS, squared_error
+from clarity.evaluate.perceptual import EVERY, SAMPLE, SAMPLED, perceptual
+from clarity.evaluate.reconstruction import METRICS, image_metrics, squared_error
 from clarity.evaluate.scorer import Scorer, fit_scorer
 from clarity.layout import JUDGED_SPLITS, SPLITS
-from clarity.models.base import Autoencoder
+from clarity.models.base import Autoencoder, to_input, to_unit
 
 #: Training latents that statistics are taken of: at most so many images, and so many numbers.
 MOST_LATENTS, MOST_NUMBERS = 4096, 2**24
 #: Validation normals that the scorer is fitted to.
 MOST_NORMALS = 4096
+#: The splits that models are compared on.
+POPULATIONS = ("train", "test")
 KEYS = ("split", "label", "row", "id", "group", "kind")
 
 
@@ -96,14 +99,26 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
             columns[name] = np.full(len(index), np.nan)
         columns[name][places] = values.cpu().numpy() if torch.is_tensor(values) else values
 
-    for name in (*METRICS, "pixel_auroc", "recon_nats", "kl_nats"):
+    sampled = sample_places(images)
+    for name in (*METRICS, *EVERY, *SAMPLE, "pixel_auroc", "recon_nats", "kl_nats"):
         columns[name] = np.full(len(index), np.nan)
     with progress(len(work), "evaluate") as steps:
         for step in steps:
             (split, label), places, rows = work[step]
-            seen = scorer.inspect(model, images.batch(split, label, rows))
+            batch = images.batch(split, label, rows)
+            seen = scorer.inspect(model, batch)
             for name in METRICS:
                 put(name, places, seen.metrics[name])
+            if label == 0:
+                pair = seen.reconstruction, to_unit(to_input(batch)).contiguous()
+                for name, values in perceptual(*pair, every=True).items():
+                    put(name, places, values)
+                some = np.isin(places, sampled)
+                if some.any():
+                    chosen = torch.from_numpy(some).to(images.device)
+                    few = [one[chosen] for one in pair]
+                    for name, values in perceptual(few[0], few[1], every=False).items():
+                        put(name, places[some], values)
             for name, values in seen.scores.items():
                 put(f"score_{name}", places, values)
             if seen.recon_nats is not None and seen.kl_nats is not None:
@@ -133,13 +148,82 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
     return Measured(table, means, pixels, plane)
 
 
+def sample_places(images: Images) -> np.ndarray:
+    """Places in the index of the normals that costly measures are taken of: an evenly spaced
+    sample of each population, from the index alone, so the same for every model."""
+    index = images.index
+    chosen = []
+    for split in POPULATIONS:
+        here = ((index["split"] == split) & (index["label"] == 0)).to_numpy()
+        wanted = np.isin(index["row"].to_numpy(np.int64), images.sample(split, SAMPLED))
+        chosen.append(np.flatnonzero(here & wanted))
+    return np.concatenate(chosen)
+
+
+def measure_populations(model: Autoencoder, images: Images, batch_size: int) -> pd.DataFrame:
+    """Every measure of the normals of train and test alone: ``same_compute.parquet``."""
+    index = images.index
+    sampled = sample_places(images)
+    names = [*METRICS, *EVERY, *SAMPLE]
+    values = np.full((len(index), len(names)), np.nan)
+    for (split, label), places, rows in images.batches(batch_size):
+        if split not in POPULATIONS or label == 1:
+            continue
+        passed = through(model, images.batch(split, label, rows))
+        pair = passed.reconstruction, passed.original
+        found = image_metrics(*pair) | perceptual(*pair, every=True)
+        for column, name in enumerate(names):
+            if name in found:
+                values[places, column] = found[name].cpu().numpy()
+        some = np.isin(places, sampled)
+        if some.any():
+            chosen = torch.from_numpy(some).to(images.device)
+            costly = perceptual(pair[0][chosen], pair[1][chosen], every=False)
+            for name, column_values in costly.items():
+                values[places[some], names.index(name)] = column_values.cpu().numpy()
+    table = pd.concat(
+        [index[list(KEYS)], pd.DataFrame(values, columns=names, index=index.index)], axis=1
+    )
+    compared = index["split"].isin(POPULATIONS) & (index["label"] == 0)
+    return table[compared].reset_index(drop=True)
+
+
+def population_means(table: pd.DataFrame) -> dict[str, dict[str, float]] | None:
+    """Means of every measure over each population; None for an empty table."""
+    if table.empty:
+        return None
+    names = [*METRICS, *EVERY, *SAMPLE]
+    parts = {split: table[table["split"] == split] for split in POPULATIONS}
+    return {split: {n: float(part[n].mean()) for n in names} for split, part in parts.items()}
+
+
+def spectra(model: Autoencoder, images: Images, batch_size: int) -> dict[str, torch.Tensor]:
+    """``frequency.safetensors``: ring powers of error and original of a sample of each population,
+    float32 N×R, and the rows they are of."""
+    from clarity.evaluate.frequency import MOST, ring_powers
+
+    found = {}
+    for split in POPULATIONS:
+        rows = images.sample(split, MOST)
+        errors, powers = [], []
+        for batch in images.chunks(split, rows, batch_size):
+            passed = through(model, batch)
+            errors.append(ring_powers(passed.reconstruction - passed.original))
+            powers.append(ring_powers(passed.original))
+        found[f"{split}/rows"] = torch.from_numpy(rows.astype(np.int64))
+        found[f"{split}/error"] = concatenated(errors).float()
+        found[f"{split}/power"] = concatenated(powers).float()
+    return found
+
+
 def reconstruction_figures(measured: Measured) -> dict[str, dict[str, float]]:
     """Means over the normals of each split: `METRICS`, ``hf_bias``, and a VAE's nats."""
     normals = measured.table[measured.table["label"] == 0]
     result = {}
     for split in SPLITS:
         part = normals[normals["split"] == split]
-        names = [*METRICS, *(n for n in ("recon_nats", "kl_nats") if part[n].notna().any())]
+        wanted = (*EVERY, *SAMPLE, "recon_nats", "kl_nats")
+        names = [*METRICS, *(name for name in wanted if part[name].notna().any())]
         result[split] = {name: float(part[name].mean()) for name in names}
         result[split]["hf_bias"] = measured.hf_bias[split]
         result[split]["n"] = len(part)

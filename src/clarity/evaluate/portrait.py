@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,8 @@ from clarity.params import Evaluate
 #: Test and training faces that samples are compared with, at most.
 MOST_REAL = 1024
 WALKED = ("train", "test")
+#: Keys of details.json, in the order of `latent.Paths`.
+WALKS = ("path_length", "jump", "jump_haarpsi", "crossfade")
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,15 @@ class Portrait:
             "participation_ratio": latent.participation_ratio(self.latents),
             "participation_bound": min(size, min(count, latent.MOST_FACES) - 1),
             "steps": self.settings.steps,
-            **{key: {} for key in ("path_length", "path_length_ssim", "detour", "path_pairs")},
-            "path_length_mean": {},
+            **{key: {} for key in ("path_pairs", *WALKS, *(f"{key}_mean" for key in WALKS))},
         }
         for split in WALKED:
             first, second, groups, _, _ = self._pairs[split]
-            paths = latent.path_lengths(self.model, first, second, self.settings.steps)
-            result["path_length"][split] = paths.pixel
-            result["path_length_ssim"][split] = paths.structural
-            result["detour"][split] = paths.detour
+            paths = latent.walks(self.model, first, second, self.settings.steps)
             result["path_pairs"][split] = groups
-            result["path_length_mean"][split] = float(np.mean(paths.pixel)) if paths.pixel else None
+            for key, values in zip(WALKS, astuple(paths), strict=True):
+                result[key][split] = values
+                result[f"{key}_mean"][split] = float(np.mean(values)) if values else None
         if self.family == "vae":
             active = latent.active_units(self.latents)
             share = sum(active) / size
@@ -69,37 +69,49 @@ class Portrait:
 
     def samples(self) -> dict[str, Any]:
         """``samples`` of details.json; docs/metrics/samples.md explains each figure."""
-        if self._made is None:
+        if not self._made:
             size = self.latents.shape[1]
             return {
                 "skipped": f"the latent has {size:,} elements, more than {samples.MOST_ELEMENTS}: "
                 f"no density can be fitted to it with {len(self.latents):,} training faces"
             }
-        made, described = self._made
         real = self._real("test")
         rebuilt = torch.cat([part for _, part in real])
         faces = torch.cat([part for part, _ in real])
         train = torch.cat([part for part, _ in self._real("train")])
-        small = {
-            name: samples.thumbnails(part)
-            for name, part in (("made", made), ("test", faces), ("train", train))
-        }
-        features = samples.Features(small["train"], min(len(made), len(faces)))
-        seen = {name: features(part) for name, part in small.items()}
-        sharp = samples.sharpness(made)
+        count = self.settings.samples
+        small_train, small_test = samples.thumbnails(train), samples.thumbnails(faces)
+        features = samples.Features(small_train, min(count, len(faces)))
+        seen_train, seen_test = features(small_train), features(small_test)
+        # As many training faces as samples: the reach of a set depends on how many it holds.
+        even = np.linspace(0, len(train) - 1, min(count, len(train))).round().astype(np.int64)
+        precision, recall = samples.precision_recall(seen_train[even], seen_test)
+        real_db = samples.high_frequency_db(faces).mean()
+
+        def described(made: Tensor, known: dict[str, Any]) -> dict[str, Any]:
+            seen = features(samples.thumbnails(made))
+            sharp = samples.sharpness(made)
+            found = samples.precision_recall(seen, seen_test)
+            return {
+                **known,
+                "sharpness": sharp.tolist(),
+                "sharpness_mean": float(sharp.mean()),
+                "high_frequency_db": float(samples.high_frequency_db(made).mean() - real_db),
+                "frechet": samples.frechet_distance(seen, seen_test),
+                **dict(zip(("precision", "recall"), found, strict=True)),
+            }
+
+        drawn = [described(*one) for one in self._made]
         return {
-            **described,
-            "count": len(made),
-            "sharpness": sharp.tolist(),
-            "sharpness_mean": float(sharp.mean()),
+            **drawn[0],
+            "count": count,
+            "fitted": drawn[1] if len(drawn) > 1 else None,
             "sharpness_reconstructions_mean": float(samples.sharpness(rebuilt).mean()),
             "sharpness_real_mean": float(samples.sharpness(faces).mean()),
-            "high_frequency_db": float(
-                samples.high_frequency_db(made).mean() - samples.high_frequency_db(faces).mean()
-            ),
-            "frechet": samples.frechet_distance(seen["made"], seen["test"]),
-            "frechet_train": samples.frechet_distance(seen["train"], seen["test"]),
-            "frechet_features": f"{features.count} principal components of training faces, grey, "
+            "frechet_train": samples.frechet_distance(seen_train, seen_test),
+            "precision_train": precision,
+            "recall_train": recall,
+            "features": f"{features.count} principal components of training faces, grey, "
             f"{samples.SIDE}×{samples.SIDE}; not FID",
         }
 
@@ -127,14 +139,18 @@ class Portrait:
             found["interpolation.png"] = figures.interpolation(
                 self.model, (first, second), originals, self.name
             )
-        if self._made is not None:
-            made, described = self._made
+        if self._made:
             real = self.images.batch("test", 0, rows).cpu().numpy()
-            what = described["source"]
+            described = [known for _, known in self._made]
+            what = "; ".join(known["source"] for known in described)
             note = f"{what[0].upper()}{what[1:]}. Last row: real test faces."
-            source = {"prior": "the prior", "mixture": "a density fitted to the latents"}
+            titles = {"prior": "the prior", "mixture": "a density fitted to the latents"}
             found["samples.png"] = figures.drawn(
-                as_bytes(made), real, self.name, source[described["method"]], note
+                [as_bytes(made) for made, _ in self._made],
+                real,
+                self.name,
+                " and from ".join(titles[known["method"]] for known in described),
+                note,
             )
         return found
 
@@ -161,27 +177,29 @@ class Portrait:
         return found
 
     @cached_property
-    def _made(self) -> tuple[Tensor, dict[str, Any]] | None:
-        """Samples (N×3×64×64 on [0, 1], CPU) and where they come from; None if there are none."""
+    def _made(self) -> list[tuple[Tensor, dict[str, Any]]]:
+        """Samples (N×3×64×64 on [0, 1], CPU) and where they come from; none for a wide latent.
+
+        Of a VAE from its prior first, then, as of the others, from a density fitted to the latents:
+        what its decoder draws from where the faces are.
+        """
         size, count, seed = self.latents.shape[1], self.settings.samples, self.settings.seed
         if self.family == "conv" or size > samples.MOST_ELEMENTS:
-            return None
-        described: dict[str, Any]
+            return []
+        drawn, used = samples.mixture_latents(self.latents, count, self.settings.components, seed)
+        what = f"a mixture of {used} Gaussians" if used > 1 else "a Gaussian"
+        source = f"draws from {what} fitted to {len(self.latents):,} training latents"
+        found: list[tuple[Tensor, dict[str, Any]]] = []
         if self.family == "vae":
-            drawn = samples.prior_latents(count, size, seed)
-            described = {"method": "prior", "source": "draws from the prior N(0, I)"}
-        else:
-            drawn, used = samples.mixture_latents(
-                self.latents, count, self.settings.components, seed
-            )
-            what = f"a mixture of {used} Gaussians" if used > 1 else "a Gaussian"
-            described = {
-                "method": "mixture",
-                "components": used,
-                "source": f"draws from {what} fitted to {len(self.latents):,} training latents",
-            }
-        batches = torch.split(drawn.to(self.images.device), self.settings.batch_size)
-        return concatenated([decode(self.model, part) for part in batches]), described
+            known: dict[str, Any] = {"method": "prior", "source": "draws from the prior N(0, I)"}
+            found.append((self._decoded(samples.prior_latents(count, size, seed)), known))
+        known = {"method": "mixture", "components": used, "source": source}
+        return [*found, (self._decoded(drawn), known)]
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        """Images of these latents, a batch at a time, on the CPU."""
+        batches = torch.split(latents.to(self.images.device), self.settings.batch_size)
+        return concatenated([decode(self.model, part) for part in batches])
 
     def _real(self, split: str) -> list[tuple[Tensor, Tensor]]:
         """Faces of a split and their reconstructions (of ``test`` alone), on the CPU."""

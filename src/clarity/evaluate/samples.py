@@ -19,6 +19,8 @@ FACES_PER_ELEMENT = 2
 FEATURES = 64
 #: Side of the grey pictures they are taken of.
 SIDE = 32
+#: A face's reach is the distance to this many neighbours (Kynkäänniemi et al. 2019).
+NEIGHBOURS = 3
 
 
 def prior_latents(count: int, size: int, seed: int) -> Tensor:
@@ -105,3 +107,23 @@ def frechet_distance(a: Floats, b: Floats) -> float:
     # Eigenvalues of a product of two positive semi-definite matrices are real and not negative.
     roots = np.sqrt(np.clip(np.linalg.eigvals(first @ second).real, 0, None)).sum()
     return max(0.0, float(mean + first.trace() + second.trace() - 2 * roots))
+
+
+def precision_recall(made: Floats, real: Floats) -> tuple[float, float]:
+    """Shares of N×K samples among real faces (M×K), and of real faces among samples, on [0, 1].
+
+    A point lies among a set if it is within the reach of one of its members: the distance from the
+    member to its third nearest neighbour in its own set (Kynkäänniemi et al. 2019). Precision says
+    how many samples look like somebody, recall how many people the samples reach.
+    """
+    from scipy.spatial.distance import cdist
+
+    def reach(points: Floats) -> Floats:
+        near = np.sort(cdist(points, points), axis=1)
+        farthest: Floats = near[:, min(NEIGHBOURS, len(points) - 1)]
+        return farthest
+
+    apart = cdist(made, real)
+    precision = (apart <= reach(real)[None, :]).any(1).mean()
+    recall = (apart <= reach(made)[:, None]).any(0).mean()
+    return float(precision), float(recall)

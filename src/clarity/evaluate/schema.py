@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from clarity.errors import ClarityError
+from clarity.evaluate.perceptual import EVERY, SAMPLE
 from clarity.evaluate.reconstruction import METRICS
 from clarity.layout import SPLITS
 
@@ -26,6 +27,10 @@ def checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
         **{
             name: pa.Column("float64", pa.Check.ge(least[name]) if name in least else None)
             for name in METRICS
+        },
+        **{
+            name: pa.Column("float64", pa.Check.in_range(0, 1), nullable=True)
+            for name in (*EVERY, *SAMPLE)
         },
         "score_.*": pa.Column("float64", regex=True),
         "pixel_auroc": pa.Column("float64", pa.Check.in_range(0, 1), nullable=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
@@ -14,25 +15,45 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load as load_weights
+from safetensors.torch import save
 from threadpoolctl import threadpool_limits
 
 from clarity.errors import ClarityError
 from clarity.evaluate import cost
+from clarity.evaluate.frequency import finest_detail, kept
 from clarity.evaluate.images import Images
 from clarity.evaluate.measure import (
+    KEYS,
+    POPULATIONS,
     Measured,
     fitted_scorer,
     judge,
     measure,
+    measure_populations,
     pixel_figures,
+    population_means,
     reconstruction_figures,
+    spectra,
     train_latents,
     with_judgement,
 )
+from clarity.evaluate.perceptual import EVERY, SAMPLE
 from clarity.evaluate.portrait import Portrait
+from clarity.evaluate.reconstruction import METRICS
 from clarity.evaluate.schema import checked
 from clarity.files import atomic_path, read_json, write_bytes, write_json
-from clarity.layout import INDEX, JUDGED_SPLITS, SPLITS, Training, anomalies, masks, normals
+from clarity.layout import (
+    IMAGE_SIZE,
+    INDEX,
+    JUDGED_SPLITS,
+    SPLITS,
+    Training,
+    anomalies,
+    masks,
+    normals,
+)
+from clarity.models.base import Autoencoder
 from clarity.models.build import load
 from clarity.models.device import prepare
 from clarity.params import load_params
@@ -69,6 +90,14 @@ def run(model: str, seed: int) -> None:
         )
         latent_space, samples = portrait.latent_space(), portrait.samples()
         pictures = portrait.pictures(measured)
+        rings = spectra(network, images, settings.batch_size)
+        other = same_compute(training, network, measured, images, settings.batch_size)
+    shares = {
+        split: kept(
+            rings[f"{split}/error"].double().numpy(), rings[f"{split}/power"].double().numpy()
+        )
+        for split in POPULATIONS
+    }
     details = {
         "model": model,
         "seed": seed,
@@ -76,6 +105,14 @@ def run(model: str, seed: int) -> None:
         "flops": cost.flops(network),
         "weight_bytes": training.weights.stat().st_size,
         "reconstruction": reconstruction_figures(measured),
+        "same_compute": population_means(other),
+        "frequency": {
+            "cycles": list(range(1, IMAGE_SIZE // 2 + 1)),
+            **{split: values.tolist() for split, values in shares.items()},
+        },
+        "finest_detail": {
+            split: finest_detail(values, IMAGE_SIZE) for split, values in shares.items()
+        },
         "anomaly": judged.anomaly,
         "threshold": judged.thresholds,
         "best_score": judged.best,
@@ -83,16 +120,45 @@ def run(model: str, seed: int) -> None:
         "latent_space": latent_space,
         "samples": samples,
     }
+    if params.preprocess.white is not None:  # what scores new pictures reads them alike
+        details["white"] = params.preprocess.white
     _write(training, details, measured, pictures)
     scorer.save(training.scorer)
+    write_bytes(training.frequency, save(rings))
+    with atomic_path(training.same_compute_table) as temporary:
+        other.to_parquet(temporary, index=False, compression="zstd")
     _warn(training, details)
     _write_timings(training.timings, network, settings.batch_size, started)
     figures = _metrics(details)
     print(
         f"evaluate: {training.name}: test MSE {figures['test_mse']:.5f}, "
-        f"LSD {figures['test_lsd']:.2f} dB, AUROC {_shown(figures['auroc'])} "
+        f"HaarPSI {figures['test_haarpsi']:.3f}, AUROC {_shown(figures['auroc'])} "
         f"by score {judged.best!r}"
     )
+
+
+def same_compute(
+    training: Training, network: Autoencoder, measured: Measured, images: Images, batch_size: int
+) -> pd.DataFrame:
+    """Measures of the weights that the budget "for the same compute" kept; no rows without one."""
+    compared = measured.table["split"].isin(POPULATIONS) & (measured.table["label"] == 0)
+    columns = [*KEYS, *METRICS, *EVERY, *SAMPLE]
+    alike = measured.table.loc[compared, columns].reset_index(drop=True)
+    try:
+        content = training.same_compute.read_bytes()
+    except FileNotFoundError:
+        stage = f"train@{training.name}"
+        raise ClarityError(
+            f"{training.same_compute}: no such file; run `dvc repro {stage}`"
+        ) from None
+    if content == training.weights.read_bytes():
+        return alike
+    weights = load_weights(content)
+    if not weights:
+        return alike.iloc[:0]
+    network = copy.deepcopy(network)
+    network.load_state_dict(weights)
+    return measure_populations(network, images, batch_size)
 
 
 def open_images(device: torch.device) -> Images:
@@ -158,8 +224,8 @@ def _metrics(details: dict[str, Any]) -> dict[str, Any]:
     found = details["anomaly"][details["best_score"]]["test"]["all"]
     return {
         **{key: details[key] for key in ("parameters", "flops", "latent")},
-        **{f"test_{name}": test[name] for name in ("mse", "psnr", "ssim", "lsd")},
-        **{f"train_{name}": train[name] for name in ("mse", "lsd")},
+        **{f"test_{name}": test[name] for name in ("haarpsi", "mse", "psnr", "ssim", "lsd")},
+        **{f"train_{name}": train[name] for name in ("haarpsi", "mse", "lsd")},
         "auroc": found["auroc"],
         "ap": found["ap"],
     }

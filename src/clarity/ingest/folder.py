@@ -1,13 +1,15 @@
 """A folder of pictures: one sub-folder a group, or flat.
 
 The group is the first folder below ``data.path``; pictures that lie in ``data.path`` itself have
-none. The order is that of the paths, compared part by part.
+none. The order is that of the paths, compared part by part, in whichever of Unicode's forms a
+file system keeps them.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -36,9 +38,7 @@ def open_source(folder: str) -> Source:
     if not root.is_dir():
         raise ClarityError(f"data.path {folder}: no such folder")
     files = list(_files(root))
-    pictures = sorted(
-        (name for name in files if name.suffix.lower() in KINDS), key=lambda name: name.parts
-    )
+    pictures = sorted((name for name in files if name.suffix.lower() in KINDS), key=_in_order)
     others = Counter(
         name.suffix.lower() or name.name
         for name in files
@@ -64,6 +64,10 @@ def open_source(folder: str) -> Source:
     return source
 
 
+def _in_order(name: PurePosixPath) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(unicodedata.normalize("NFC", part) for part in name.parts), name.parts
+
+
 def _files(root: Path) -> Iterator[PurePosixPath]:
     """Paths below ``root`` of every file that is not hidden; links to folders are not followed."""
 
@@ -84,17 +88,25 @@ def _read(root: Path, names: Sequence[PurePosixPath], inputs: dict[str, str]) ->
                 f"{root}: the name {str(name)!a} holds bytes that are not UTF-8 or control "
                 "characters; rename it"
             )
-        path = root / name
-        try:
-            size = path.stat().st_size
-            if size > LARGEST:
-                raise ClarityError(
-                    f"{path}: {size // 2**20} MB is too much for one picture; make it smaller or "
-                    "remove it"
-                )
-            content = path.read_bytes()
-        except OSError as error:
-            raise ClarityError(f"{path}: not readable ({error.strerror})") from None
+        content = read_picture(root / name)
         inputs[str(name)] = sha256_bytes(content)
         group = name.parts[0] if len(name.parts) > 1 else ""
         yield Item(id=str(name), group=group, data=content)
+
+
+def read_picture(path: Path) -> bytes:
+    """The bytes of a picture's file.
+
+    Raises:
+        ClarityError: not readable, or too large for one picture.
+    """
+    try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise ClarityError(
+                f"{path}: {size // 2**20} MB is too much for one picture; make it smaller or "
+                "remove it"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ClarityError(f"{path}: not readable ({error.strerror})") from None

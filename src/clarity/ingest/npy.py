@@ -1,7 +1,7 @@
 """``.npy`` arrays: ``trainingset.npy`` and, if there are any, its companions in one folder.
 
 ======================== ==========================================================
-``trainingset.npy``      N×H×W×3, uint8 or float in [0, 1]: the pool
+``trainingset.npy``      N×H×W×3, bool, uint8, uint16 or float in [0, 1]: the pool
 ``testingset.npy``       the same: the source's own test set
 ``testingset_labels.csv``  ``ID,anomaly``: 0 or 1 for every row of the test set
 ``trainingset_groups.csv``, ``testingset_groups.csv``  ``ID,group``: the person of every row
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from clarity.errors import ClarityError
 from clarity.files import sha256_file
 from clarity.ingest.items import Item, Source
+from clarity.scale import ROUNDING, TYPES, is_pixels, other_scale
 
 TRAINING, TESTING = "trainingset", "testingset"
 #: Bytes of an array in memory at a time.
@@ -121,8 +122,8 @@ def read_header(path: Path) -> Array:
         raise ClarityError(
             f"{path}: an array of objects, which only pickle can read; save it as uint8"
         )
-    if dtype != np.uint8 and dtype.kind != "f":
-        raise ClarityError(f"{path}: dtype {dtype}; save it as uint8, or as float in [0, 1]")
+    if not is_pixels(dtype):
+        raise ClarityError(f"{path}: dtype {dtype}; save it as {TYPES}")
     if len(shape) != 4 or shape[3] != 3:
         hint = " (channels last)" if len(shape) == 4 and shape[1] == 3 else ""
         raise ClarityError(
@@ -195,14 +196,12 @@ def _check_range(path: Path, chunk: NDArray, first: int) -> None:
 
     NaN and infinity are the business of ``preprocess``, which rejects those images alone.
     """
-    outside = np.isfinite(chunk) & ((chunk < 0) | (chunk > 1))
+    outside = np.isfinite(chunk) & ((chunk < -ROUNDING) | (chunk > 1 + ROUNDING))
     if outside.any():
         row, *_ = np.argwhere(outside)[0]
-        value = chunk[tuple(np.argwhere(outside)[0])]
-        raise ClarityError(
-            f"{path}: image {first + row} holds {value:g}; floats must lie in [0, 1]: divide by "
-            "their maximum, or save as uint8"
-        )
+        finite = chunk[np.isfinite(chunk)]
+        problem = other_scale(float(finite.min()), float(finite.max()))
+        raise ClarityError(f"{path}: image {first + row}: {problem}")
 
 
 def _table(path: Path, column: str, rows: int) -> pd.Series:

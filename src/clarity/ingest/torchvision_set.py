@@ -2,7 +2,9 @@
 
 Its training part (``train=True`` or ``split="train"``) is the pool and its test part the test set;
 where a class knows no such parts, all of it is the pool. Classes of objects are no groups; the
-people of ``CelebA`` and ``LFWPeople`` are.
+people of ``CelebA`` and ``LFWPeople`` are, and so are the folders of an ``ImageFolder``, which
+are one's own. Where a class reads files, they are packed as they are, for the one decoder; only
+what comes as arrays or out of archives is packed decoded.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ import io
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from clarity.errors import ClarityError
+from clarity.ingest.folder import read_picture
 from clarity.ingest.items import Item, Source
 
 Role = Literal["pool", "test"]
@@ -92,9 +97,13 @@ def _find(name: str) -> Any:
 
 def _open_part(kind: Any, path: str, role: Role) -> tuple[str, Any] | None:
     """The pool or the test part with its name; None where there is no such part."""
+    from torchvision.datasets import DatasetFolder
+
     known = inspect.signature(kind).parameters
     arguments: dict[str, Any] = {"root": path} if "root" in known else {}
     arguments |= PEOPLE.get(kind.__name__, {})
+    if "loader" in known or issubclass(kind, DatasetFolder):
+        arguments["loader"] = _Encoded
     if "train" in known:
         part = PARTS[role][0]
         return part, _open(kind, path, arguments | {"train": role == "pool"})
@@ -111,6 +120,13 @@ def _open_part(kind: Any, path: str, role: Role) -> tuple[str, Any] | None:
             )
         return None
     return ("all", _open(kind, path, arguments)) if role == "pool" else None
+
+
+class _Encoded:
+    """What a class's ``loader`` gives: the file, not decoded."""
+
+    def __init__(self, path: Any) -> None:
+        self.path = Path(path)
 
 
 class _NoSuchPartError(Exception):
@@ -176,21 +192,45 @@ def _read(name: str, part: str, role: Role, images: Any, inputs: dict[str, str])
             raise ClarityError(
                 f"data.name {name}: image {number} of its part {part} cannot be read ({cause})"
             ) from None
-        if not isinstance(image, Image.Image):
-            raise ClarityError(
-                f"data.name {name}: its entries are no pictures but {type(image).__name__}; "
-                "choose an image data set"
-            )
-        array = np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
-        content = array.tobytes()
-        digest.update(content)
-        yield Item(
-            id=f"{part}/{number}",
-            group=f"person {int(targets[0])}" if name in PEOPLE else "",
-            role=role,
-            encoding="array",
-            dtype="uint8",
-            shape="x".join(map(str, array.shape)),
-            data=content,
-        )
+        group = f"person {int(targets[0])}" if name in PEOPLE else ""
+        if name == "ImageFolder":
+            group = images.classes[int(targets[0])]
+        item = _item(name, image, f"{part}/{number}", role, group)
+        digest.update(item.data)
+        yield item
     inputs[f"{name}/{part}"] = digest.hexdigest()
+
+
+def _item(name: str, image: Any, identity: str, role: Role, group: str) -> Item:
+    """An entry as a row: its file if it is one, else its samples."""
+    opened = getattr(image, "filename", "")
+    if isinstance(image, Image.Image) and opened and Path(opened).is_file():
+        image = _Encoded(opened)  # and not yet read
+    if isinstance(image, _Encoded):
+        return Item(id=identity, group=group, role=role, data=read_picture(image.path))
+    if not isinstance(image, Image.Image):
+        raise ClarityError(
+            f"data.name {name}: its entries are no pictures but {type(image).__name__}; "
+            "choose an image data set"
+        )
+    array = _samples(image)
+    return Item(
+        id=identity,
+        group=group,
+        role=role,
+        encoding="array",
+        dtype=array.dtype.name,
+        shape="x".join(map(str, array.shape)),
+        data=array.tobytes(),
+    )
+
+
+def _samples(image: Image.Image) -> NDArray:
+    """The samples of a picture that a class decoded itself, upright, in little-endian bytes."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits, which Pillow sometimes widens
+        array = np.asarray(image)
+        return array.astype("<u2") if 0 <= array.min() <= array.max() <= 65535 else array
+    if image.mode not in ("L", "RGB", "RGBA", "F"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return np.asarray(image)

@@ -20,6 +20,9 @@ from clarity.preprocess.photographs import photograph
 #: Order in the arrays, and the number that seeds a kind: append, never reorder.
 KINDS = ("cutpaste", "occlusion", "shuffled", "inverted", "photograph")
 MASKED = ("cutpaste", "occlusion")
+#: An anomaly differs from its image by at least this, on average over its mask (else over the
+#: picture), of 255: less is the same picture to whoever looks at it.
+DIFFERENT = 1.0
 #: An attempt whose patch hardly differs from what it covers (mean |difference|, of 255) is redone.
 VISIBLE = 12.0
 ATTEMPTS = 20
@@ -47,15 +50,18 @@ def make(kind: str, image: Pixels, split: str, row: int, seed: int) -> Anomaly |
     """One anomaly from the normal image at ``row`` of ``split``.
 
     Returns:
-        The anomaly, or None where the kind cannot change this image (a patch of a blank picture
-        moved within it, say).
+        The anomaly, or None where the kind cannot change this image by ``DIFFERENT`` (a patch of a
+        blank picture moved within it, a symmetric picture turned, say).
     """
     rng = generator(seed, split, kind, row)
     if kind == "photograph":
         crop, name = photograph(image, split, rng)
-        return Anomaly(crop, group=name)
-    made = _MAKERS[kind](image, rng)
-    return None if np.array_equal(made.image, image) else made
+        made = Anomaly(crop, group=name)
+    else:
+        made = _MAKERS[kind](image, rng)
+    changed = np.abs(made.image.astype(np.int16) - image)
+    where = slice(None) if made.mask is None else made.mask.astype(bool)
+    return made if changed[where].mean() >= DIFFERENT else None
 
 
 def cutpaste(image: Pixels, rng: np.random.Generator) -> Anomaly:

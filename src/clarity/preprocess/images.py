@@ -1,40 +1,77 @@
-"""One picture: decoded, checked and brought to 64×64 RGB, in one stated way.
+"""One picture: checked and brought to 64×64 RGB, in one stated way.
 
-Used by ``preprocess`` for every image of the data set and by ``clarity score`` for new ones, so
-that a model sees what it was trained on. docs/data.md states the rules.
+Used by ``preprocess`` for every image of the data set and by all that scores new ones, so that a
+model sees what it was trained on. docs/data.md states the rules; ``samples`` decodes.
 """
 
 from __future__ import annotations
 
-import io
 import warnings
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from clarity.layout import IMAGE_SIZE
+from clarity.preprocess.samples import MAX_PIXELS, ImageProblem, read_samples, too_large
+from clarity.scale import TYPES, is_pixels, other_scale
 
-#: Larger pictures are refused before a pixel is decoded: about 150 MB of RGB.
-MAX_PIXELS = 50_000_000
-#: What is decoded. EPS and the like, which start other programs, are not.
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+__all__ = ["ImageProblem", "Pixels", "Seen", "decode", "from_array", "to_square", "to_uint8"]
 
 Pixels = NDArray[np.uint8]
 
-# Pillow warns from 89 million pixels on; the limit above has refused such a picture by then.
+#: A set is said to be dark whose brightest value is at most this share of what its type holds.
+DARK = 0.25
+
+# Pillow warns from 89 million pixels on; MAX_PIXELS has refused such a picture by then.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-class ImageProblem(ValueError):
-    """Why an image cannot be used, as a short phrase for ``rejected.csv``."""
+@dataclass
+class Seen:
+    """What went by, for what is only to be seen of many pictures together."""
+
+    #: By the largest value of the type: how many pictures, and the brightest value in them.
+    brightest: dict[float, tuple[int, float]] = field(default_factory=dict)
+    #: Pictures whose file holds more frames.
+    frames: int = 0
+
+    def value(self, top: float, value: float) -> None:
+        """Note the brightest value of a picture that could hold ``top``."""
+        count, most = self.brightest.get(top, (0, 0.0))
+        self.brightest[top] = count + 1, max(most, value)
+
+    def lines(self) -> list[str]:
+        """What to say aloud."""
+        said = []
+        for top, (count, most) in sorted(self.brightest.items()):
+            if not 0 < most <= DARK * top:
+                continue
+            if top == 1:
+                mend = "if that is white, divide them by it"
+            else:
+                bits = int(most).bit_length()
+                mend = f"if they hold {bits} bits, set preprocess.white: {2**bits - 1}"
+            said.append(
+                f"{count} pictures could be as bright as {top:g}, and the brightest value in them "
+                f"is {most:g}, so they are almost black; {mend}"
+            )
+        if self.frames:
+            said.append(f"{self.frames} files hold several frames; the first is used")
+        return said
 
 
-def decode(content: bytes) -> Pixels:
+def decode(content: bytes, white: int | None = None, seen: Seen | None = None) -> Pixels:
     """Decode an encoded picture.
 
     The first frame, turned as EXIF says; grey repeated over the channels; alpha laid over white;
-    16-bit grey scaled by 255/65535; float grey only in [0, 1].
+    more than 8 bits scaled; float grey only in [0, 1].
+
+    Args:
+        content: the file's bytes.
+        white: ``preprocess.white``.
+        seen: notes what is to be said of all pictures together.
 
     Returns:
         uint8 H×W×3, RGB.
@@ -42,36 +79,25 @@ def decode(content: bytes) -> Pixels:
     Raises:
         ImageProblem: not a picture, truncated, too large, zero size, or not finite.
     """
-    if not content:
-        raise ImageProblem("empty file")
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ImageProblem(_too_large(width, height))
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return _rgb(image)
-    except ImageProblem:
-        raise
-    except Image.DecompressionBombError:
-        raise ImageProblem(f"more than {MAX_PIXELS:,} pixels") from None
-    except UnidentifiedImageError:
-        raise ImageProblem("not a picture of a known kind") from None
-    except Exception as error:  # decoders of broken bytes raise nearly anything
-        cause = " ".join(str(error).split()) or type(error).__name__
-        raise ImageProblem(f"broken picture: {cause[:120]}") from None
+    samples = read_samples(content)
+    if 0 in samples.values.shape:
+        raise ImageProblem("zero size")
+    if seen is not None:
+        seen.frames += samples.frames
+    return _rgb(samples.values, white, samples.white, samples.inverted, seen)
 
 
-def from_array(array: NDArray) -> Pixels:
+def from_array(array: NDArray, white: int | None = None, seen: Seen | None = None) -> Pixels:
     """Check an array that stands for one image and convert it.
 
     Args:
-        array: uint8, uint16, or float in [0, 1]; H×W (grey) or H×W×C with C of 1 (grey),
+        array: bool, uint8, uint16, or float in [0, 1]; H×W (grey) or H×W×C with C of 1 (grey),
             3 (RGB) or 4 (RGB and alpha, laid over white).
+        white: ``preprocess.white``.
+        seen: notes what is to be said of all pictures together.
 
     Returns:
-        uint8 H×W×3, RGB. Floats are multiplied by 255 and rounded, 16-bit integers scaled.
+        uint8 H×W×3, RGB.
 
     Raises:
         ImageProblem: wrong rank, channels, dtype or size, NaN, infinite or out of range.
@@ -84,14 +110,41 @@ def from_array(array: NDArray) -> Pixels:
         raise ImageProblem("zero size")
     height, width = array.shape[:2]
     if height * width > MAX_PIXELS:
-        raise ImageProblem(_too_large(width, height))
-    pixels = _to_uint8(array)
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    if pixels.shape[2] == 1:
-        return np.repeat(pixels, 3, axis=2)
-    if pixels.shape[2] == 4:
-        return _rgb(Image.fromarray(pixels))
+        raise ImageProblem(too_large(width, height))
+    if not is_pixels(array.dtype):
+        raise ImageProblem(f"dtype {array.dtype}, not {TYPES}")
+    return _rgb(array if array.ndim == 3 else array[:, :, None], white, seen=seen)
+
+
+def to_uint8(
+    values: NDArray, white: int | None = None, stated: int | None = None, seen: Seen | None = None
+) -> Pixels:
+    """Samples of any number and shape on the scale 0…255, rounded.
+
+    Booleans are black and white; floats lie in [0, 1]; of integers the type's largest value is
+    white (65535 of 32-bit ones), or what the file ``stated`` itself, or ``white`` if smaller.
+
+    Raises:
+        ImageProblem: brighter than white, NaN, infinite, or another scale.
+    """
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind == "f":
+        return _of_floats(values, seen)
+    top = 65535 if values.dtype.itemsize > 2 else int(np.iinfo(values.dtype).max)
+    if values.dtype.itemsize > 2 and white is not None:
+        top = max(top, white)
+    limit = min(stated or top, white or top)
+    most = int(values.max())
+    if seen is not None:
+        seen.value(limit, most)
+    if most > limit:
+        raise ImageProblem(_too_bright(most, limit, white))
+    if values.dtype == np.uint8 and limit == 255:
+        return values
+    # Integer arithmetic with rounding: of 16 bits, 65535 is 255 and 257 is 1.
+    wide = values.astype(np.uint32 if limit <= 65535 else np.uint64)
+    pixels: Pixels = ((wide * 255 + limit // 2) // limit).astype(np.uint8)
     return pixels
 
 
@@ -117,39 +170,45 @@ def to_square(image: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(square).resize((IMAGE_SIZE, IMAGE_SIZE), how))
 
 
-def _rgb(image: Image.Image) -> Pixels:
-    if 0 in image.size:
-        raise ImageProblem("zero size")
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        array = np.asarray(image)
-        if array.dtype.kind == "i":  # Pillow widens some 16-bit pictures to 32 bits
-            if array.min() < 0 or array.max() > 65535:
-                raise ImageProblem("32-bit pixels beyond the 16-bit range")
-            array = array.astype(np.uint16)
-        return np.repeat(_to_uint8(array)[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        picture = image if image.mode == "RGBA" else image.convert("RGBA")
-        image = Image.new("RGB", picture.size, "white")
-        image.paste(picture, mask=picture.getchannel("A"))
-    # Without needless copies: at the limit, each would be another 150 MB.
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+def _rgb(
+    values: NDArray,
+    white: int | None,
+    stated: int | None = None,
+    inverted: bool = False,
+    seen: Seen | None = None,
+) -> Pixels:
+    """H×W×C samples as uint8 H×W×3, what is transparent laid over white."""
+    channels = values.shape[2]
+    clear = channels in (2, 4)
+    colour = to_uint8(values[..., :-1] if clear else values, white, stated, seen)
+    if inverted:
+        colour = 255 - colour
+    if colour.shape[2] == 1:
+        colour = np.repeat(colour, 3, axis=2)
+    if not clear:
+        return colour
+    alpha = to_uint8(values[..., -1])
+    page = Image.new("RGB", (values.shape[1], values.shape[0]), "white")
+    page.paste(Image.fromarray(np.ascontiguousarray(colour)), mask=Image.fromarray(alpha))
+    return np.array(page)
 
 
-def _to_uint8(array: NDArray) -> Pixels:
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == np.uint16:
-        # Integer arithmetic with rounding: 65535 is 255, 257 is 1.
-        return ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise ImageProblem("NaN or infinite pixels")
-        low, high = float(array.min()), float(array.max())
-        if low < 0 or high > 1:
-            raise ImageProblem(f"float pixels from {low:g} to {high:g}, not in [0, 1]")
-        return np.rint(array.astype(np.float64) * 255).astype(np.uint8)
-    raise ImageProblem(f"dtype {array.dtype}, not uint8, uint16 or float in [0, 1]")
+def _of_floats(values: NDArray, seen: Seen | None) -> Pixels:
+    if not np.isfinite(values).all():
+        raise ImageProblem("NaN or infinite pixels")
+    low, high = float(values.min()), float(values.max())
+    problem = other_scale(low, high)
+    if problem:
+        raise ImageProblem(problem)
+    if seen is not None:
+        seen.value(1, high)
+    pixels: Pixels = np.rint(np.clip(values.astype(np.float64), 0, 1) * 255).astype(np.uint8)
+    return pixels
 
 
-def _too_large(width: int, height: int) -> str:
-    return f"{width}×{height} is more than {MAX_PIXELS:,} pixels"
+def _too_bright(most: int, limit: int, white: int | None) -> str:
+    if white is not None and limit == white:
+        return f"holds {most}, brighter than preprocess.white ({white}); raise that"
+    if limit == 65535:
+        return f"32-bit pixels up to {most}; set preprocess.white to their white, or save 16 bits"
+    return f"holds {most}, brighter than the {limit} that its file says is white"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clarity.errors import ClarityError
-from clarity.preprocess.images import ImageProblem, Pixels, decode, from_array, to_square
+from clarity.preprocess.images import ImageProblem, Pixels, Seen, decode, from_array, to_square
 
 COLUMNS = ("id", "group", "role", "label", "encoding", "dtype", "shape", "data")
 
@@ -49,14 +49,14 @@ def read_items(path: Path) -> Iterator[RawItem]:
                     yield RawItem(**row)
 
 
-def pixels_of(item: RawItem) -> Pixels:
-    """The image of a row, uint8 64×64×3.
+def pixels_of(item: RawItem, white: int | None = None, seen: Seen | None = None) -> Pixels:
+    """The image of a row, uint8 64×64×3; `images.decode` describes ``white`` and ``seen``.
 
     Raises:
         ImageProblem: it cannot be used; says why.
     """
     if item.encoding == "file":
-        return to_square(decode(item.data))
+        return to_square(decode(item.data, white, seen))
     try:
         dtype = np.dtype(item.dtype).newbyteorder("<")
         shape = tuple(int(side) for side in item.shape.split("x"))
@@ -65,7 +65,7 @@ def pixels_of(item: RawItem) -> Pixels:
         raise ImageProblem(
             f"{len(item.data)} bytes are no {item.dtype} array of shape {item.shape}"
         ) from None
-    return to_square(from_array(array))
+    return to_square(from_array(array, white, seen))
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes
 from clarity.layout import SPLITS
 from clarity.params import Preprocess
 from clarity.preprocess.arrays import Spool
-from clarity.preprocess.images import ImageProblem
+from clarity.preprocess.groups import Accepted, Names, alike
+from clarity.preprocess.images import ImageProblem, Seen
 from clarity.preprocess.items import RawItem, pixels_of
 from clarity.preprocess.split import assign
 from clarity.preprocess.tables import Rejected
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """An image that can be used; its pixels are row ``spooled`` of the spool."""
-
-    order: int
-    id: str
-    group: str
-    role: str
-    label: int
-    sha256: str
-    spooled: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +28,31 @@ class Left:
     broken: bool
 
 
-def check_all(items: Iterable[RawItem], spool: Spool) -> tuple[list[Accepted], list[Left]]:
+def check_all(
+    items: Iterable[RawItem], spool: Spool, names: Names, white: int | None, seen: Seen
+) -> tuple[list[Accepted], list[Left]]:
     """Decode every image once, into the spool; say which cannot be used."""
     accepted: list[Accepted] = []
     left: list[Left] = []
     for order, item in enumerate(items):
+        group = names.of(item.group)
         try:
-            content = pixels_of(item).tobytes()
+            pixels = pixels_of(item, white, seen)
         except ImageProblem as problem:
             left.append(Left(order, item.id, str(problem), broken=True))
             continue
+        content = pixels.tobytes()
         accepted.append(
             Accepted(
                 order=order,
                 id=item.id,
-                group=item.group or item.id,
+                group=group or names.alone(item.id),
                 role=item.role,
                 label=item.label or 0,
                 sha256=sha256_bytes(content),
                 spooled=spool.append(content),
+                named=bool(group),
+                blank=bool((pixels == pixels[0, 0]).all()),
             )
         )
     return accepted, left
@@ -80,18 +74,16 @@ def without_duplicates(
 ) -> tuple[list[Accepted], list[Left]]:
     """Of images with the same 64×64×3 bytes, keep one: the source's own test images come first.
 
-    So nothing of the test set is in the pool. Among equals the first in the source's order stays.
-    Equal test images with different labels contradict each other, and none of them stays.
+    So nothing of the test set is in the pool. Among equals one with a group stays before one
+    without, then the first in the source's order; it belongs to the group of any of them. Equal
+    test images with different labels contradict each other, and none of them stays.
 
     Raises:
         ClarityError: there are duplicates and ``mode`` is ``refuse``.
     """
-    same: defaultdict[str, list[Accepted]] = defaultdict(list)
-    for image in sorted(accepted, key=lambda image: (image.role != "test", image.order)):
-        same[image.sha256].append(image)
     kept: list[Accepted] = []
     left: list[Left] = []
-    for first, *others in same.values():
+    for first, *others in alike(accepted):
         if others and mode == "refuse":
             raise ClarityError(
                 f"{others[0].id} has the same pixels as {first.id} at 64×64; remove one, or set "
@@ -103,7 +95,8 @@ def without_duplicates(
                 for image in (first, *others)
             ]
             continue
-        kept.append(first)
+        owner = next((image for image in (first, *others) if image.named), first)
+        kept.append(replace(first, group=owner.group, named=owner.named))
         left += [
             Left(image.order, image.id, f"duplicate of {first.id}", broken=False)
             for image in others
@@ -128,14 +121,16 @@ def without_leaks(accepted: Sequence[Accepted]) -> tuple[list[Accepted], list[Le
     return kept, left
 
 
-def divide(accepted: Sequence[Accepted], preprocess: Preprocess) -> dict[str, list[Accepted]]:
+def divide(
+    accepted: Sequence[Accepted], left: Sequence[Left], preprocess: Preprocess
+) -> dict[str, list[Accepted]]:
     """The images of each split, labelled anomalies among those of ``test``.
 
     A source's own test images are the test split whole; the pool is then divided over the other
     three by their shares.
 
     Raises:
-        ClarityError: a split would be empty.
+        ClarityError: a split would be empty; says which groups there are and what was left out.
     """
     shares = preprocess.split.model_dump()
     divided: dict[str, list[Accepted]] = {split: [] for split in SPLITS}
@@ -148,10 +143,33 @@ def divide(accepted: Sequence[Accepted], preprocess: Preprocess) -> dict[str, li
                 "the source's test set has no normal image (label 0), so false alarms cannot be "
                 "counted; add some"
             )
+    sizes = Counter(image.group for image in pool)
+    if len(sizes) < len(shares):
+        raise ClarityError(_too_few(sizes, list(shares), left))
     split_of = assign([image.group for image in pool], shares, preprocess.seed)
     for image in pool:
         divided[split_of[image.group]].append(image)
     return divided
+
+
+def _too_few(sizes: Counter[str], splits: Sequence[str], left: Sequence[Left]) -> str:
+    """Why the splits cannot be filled: which groups there are, and what became of the rest."""
+    shown = ", ".join(f"{name} ({sizes[name]})" for name in sorted(sizes)) or "no usable image"
+    gone = ""
+    if left:
+        first = min(left, key=lambda row: row.order)
+        gone = f"; {len(left)} images were left out, the first is {first.id}: {first.reason}"
+    alone = (
+        "; if they are not people but categories, put all pictures into one folder, or leave the "
+        "groups CSV out, and each is a group of its own"
+        if any(size > 1 for size in sizes.values())
+        else ""
+    )
+    return (
+        f"{len(sizes)} groups (people, folders or single images) cannot fill the {len(splits)} "
+        f"splits {', '.join(splits)} with at least one each: {shown}{gone}; bring pictures of more "
+        f"people{alone}"
+    )
 
 
 def as_rejected(left: Iterable[Left]) -> list[Rejected]:

@@ -31,10 +31,7 @@ def assign(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dic
     """
     sizes = Counter(groups)
     if len(sizes) < len(shares):
-        raise ClarityError(
-            f"{len(sizes)} groups (people, folders or single images) cannot fill the "
-            f"{len(shares)} splits {', '.join(shares)} with at least one each; bring more images"
-        )
+        raise ClarityError(f"{len(sizes)} groups cannot fill {len(shares)} splits")
     names = sorted(sizes)
     shuffled = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     shuffled.sort(key=lambda name: -sizes[name])

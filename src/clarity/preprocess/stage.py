@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,9 +27,10 @@ from clarity.layout import (
 from clarity.params import Preprocess, load_params
 from clarity.preprocess.anomalies import KINDS, make
 from clarity.preprocess.arrays import IMAGE_SHAPE, MASK_SHAPE, ArrayWriter, Spool
+from clarity.preprocess.groups import Accepted, Names, join_groups
+from clarity.preprocess.images import Seen
 from clarity.preprocess.items import count_items, read_items
 from clarity.preprocess.selection import (
-    Accepted,
     Left,
     as_rejected,
     check_all,
@@ -39,6 +40,9 @@ from clarity.preprocess.selection import (
     without_leaks,
 )
 from clarity.preprocess.tables import IndexRow, write_index, write_rejected
+
+#: Groups joined that are named aloud.
+SHOWN = 8
 
 
 def run() -> None:
@@ -57,12 +61,15 @@ def run() -> None:
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
         )
-        accepted, left = check_all(items, spool)
+        names, seen = Names(), Seen()
+        accepted, left = check_all(items, spool, names, preprocess.white, seen)
         refuse_too_many(left, total, preprocess.max_rejected)
+        accepted, joined = join_groups(accepted)
         accepted, duplicates = without_duplicates(accepted, preprocess.duplicates)
         accepted, leaks = without_leaks(accepted)
         left += duplicates + leaks
-        divided = divide(accepted, preprocess)
+        divided = divide(accepted, left, preprocess)
+        known = {image.sha256 for image in accepted}
         with ExitStack() as stack:
             # Files are renamed into place when all are written, the first placed last: the index
             # appears after the arrays that it describes.
@@ -75,9 +82,16 @@ def run() -> None:
                 rows += _pack_normals(place(normals(split)), split, divided[split], spool)
             for split in JUDGED_SPLITS:
                 images, planes = place(anomalies(split)), place(masks(split))
-                rows += _pack_anomalies(images, planes, split, divided[split], spool, preprocess)
+                rows += _pack_anomalies(
+                    images, planes, split, divided[split], spool, known, preprocess
+                )
             write_index(index, rows)
             write_rejected(rejected, as_rejected(left))
+    notes = names.lines() + joined
+    for line in notes[:SHOWN] + seen.lines():
+        print(f"preprocess: {line}")
+    if len(notes) > SHOWN:
+        print(f"preprocess: and {len(notes) - SHOWN} more groups that count as one with another")
     _say(total, left, rows)
 
 
@@ -98,9 +112,14 @@ def _pack_anomalies(
     split: str,
     images: Sequence[Accepted],
     spool: Spool,
+    known: Set[str],
     preprocess: Preprocess,
 ) -> list[IndexRow]:
-    """Labelled anomalies where the split has them, else synthetic ones of every kind."""
+    """Labelled anomalies where the split has them, else synthetic ones of every kind.
+
+    None of them has the pixels of an image of the data set (digests ``known``): of a set with
+    turned copies, say, a turned one is no anomaly.
+    """
     rows = []
     blank = np.zeros(MASK_SHAPE, np.uint8)
     sources = [image for image in images if image.label == 0]
@@ -119,6 +138,9 @@ def _pack_anomalies(
                 made = make(kind, spool.read(source.spooled), split, number, preprocess.seed)
                 if made is None:
                     continue
+                digest = sha256_bytes(made.image.tobytes())
+                if digest in known:
+                    continue
                 row = writer.append(made.image)
                 planes.append(blank if made.mask is None else made.mask)
                 rows.append(
@@ -130,7 +152,7 @@ def _pack_anomalies(
                         group=made.group or source.group,
                         kind=kind,
                         has_mask=int(made.mask is not None),
-                        sha256=sha256_bytes(made.image.tobytes()),
+                        sha256=digest,
                     )
                 )
     return rows

@@ -107,7 +107,8 @@ def chain(record: Record, registered: str, history: History) -> list[str]:
     lines = [_title(record, registered)]
     lines += [f"  {key:<12}{printable(value) or 'unknown'}" for key, value in links]
     moves = [
-        f"    {one.time[:19].replace('T', ' ')}  {one.event} {one.alias or ''}: {printable(one.why)}"
+        f"    {one.time[:19].replace('T', ' ')}  {one.event} {one.alias or ''}: "
+        f"{printable(one.why)}"
         for one in history.entries
         if record.number is not None and record.number in (one.before, one.after)
     ]

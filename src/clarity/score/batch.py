@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +19,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clarity.errors import ClarityError
-from clarity.files import atomic_path, read_json, sha256_bytes, write_json, write_text
-from clarity.score.sources import Piece, Source, open_source
+from clarity.files import (
+    atomic_path,
+    only_one,
+    read_json,
+    sha256_bytes,
+    write_json,
+    write_text,
+)
+from clarity.names import line
+from clarity.score.sources import SHEET_PNG, SUMMARY, Piece, Source, open_source
 
 if TYPE_CHECKING:
     from clarity.score.detector import Detector
+    from clarity.score.registered import Registered
 
 #: Images read, scored and made safe on disk at a time.
 PIECE = 1024
@@ -31,7 +42,7 @@ AHEAD = 2
 SHEET = 20
 
 TABLE_CSV, TABLE_PARQUET = "scores.csv", "scores.parquet"
-REJECTED, SHEET_PNG, SUMMARY = "rejected.csv", "most_anomalous.png", "summary.json"
+REJECTED = "rejected.csv"
 RESULTS = (SUMMARY, TABLE_CSV, TABLE_PARQUET, REJECTED, SHEET_PNG)
 PARTS = ".unfinished"
 
@@ -56,21 +67,52 @@ def run(path: Path, output: Path, model: str) -> None:
     there; what is done already waits in ``.unfinished``, from where the same call goes on.
 
     Args:
-        path: folder of pictures, ``.npy`` or one picture.
-        output: folder, made where it is missing.
+        path: folder of pictures and ``.npy`` arrays, one array or one picture.
+        output: folder, made where it is missing; what is in it by these names is never scored.
         model: alias or version of the registered model.
+
+    Raises:
+        ClarityError: nothing to score, not one usable image, no such model, or another run writes
+            to ``output``.
     """
     from clarity.score.registered import load_registered
 
-    source = open_source(path)
+    own = frozenset(os.path.abspath(output / name) for name in RESULTS)
+    if os.path.abspath(path) in own:
+        raise ClarityError(f"{path}: would be overwritten; name another folder with --output")
+    source = open_source(path, leave_out=own)
     registered = load_registered(model)
-    console = Console(stderr=True, soft_wrap=True)
+    source.reading.white = registered.detector.white
+    with _alone(output):
+        _run(path, source, registered, output)
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Make the output folder and keep others out of it."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ClarityError(f"{output}: a file; --output names a folder") from None
+    with only_one(output) as alone:
+        if not alone:
+            raise ClarityError(
+                f"{output}: another `clarity score` writes there; wait for it, or name another "
+                "folder with --output"
+            )
+        yield
+
+
+def _run(path: Path, source: Source, registered: Registered, output: Path) -> None:
+    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
     key = sha256_bytes(f"{source.identity()}\0{registered.identity}\0{PIECE}".encode())
     if _complete(output, key):
-        console.print(f"{output}: complete already, with {registered.label}")
+        console.print(line(f"{output}: complete already, with {registered.label}"))
         return
     parts = _prepare(output, key)
     score_parts(source, registered.detector, parts, console)
+    for said in source.reading.seen.lines():
+        console.print(line(f"{path}: {said}"))
     scored, rejected, anomalous = _finish(source, registered.detector, output, parts)
     write_json(
         output / SUMMARY,
@@ -89,9 +131,12 @@ def run(path: Path, output: Path, model: str) -> None:
         },
     )
     shutil.rmtree(parts)
+    sheet = f", {output / SHEET_PNG}" if (output / SHEET_PNG).exists() else ""
     console.print(
-        f"{scored:,} images scored with {registered.label}: {anomalous:,} anomalous, "
-        f"{rejected:,} rejected; {output / TABLE_CSV}, {output / SHEET_PNG}"
+        line(
+            f"{scored:,} images scored with {registered.label}: {anomalous:,} anomalous, "
+            f"{rejected:,} rejected; {output / TABLE_CSV}{sheet}"
+        )
     )
     if not scored:
         raise ClarityError(f"{path}: not one usable image; {output / REJECTED} says why")
@@ -109,9 +154,9 @@ def _complete(output: Path, key: str) -> bool:
 def _prepare(output: Path, key: str) -> Path:
     """The folder of finished pieces; those of another source or model are thrown away, and so are
     results that this run will replace: nothing old may pass for the new."""
-    if output.exists() and not output.is_dir():
-        raise ClarityError(f"{output}: a file; --output names a folder")
     for name in RESULTS:
+        if (output / name).is_dir():
+            raise ClarityError(f"{output / name}: a folder; name another --output")
         (output / name).unlink(missing_ok=True)
     parts = output / PARTS
     mark = parts / "key"
@@ -141,16 +186,28 @@ def score_parts(source: Source, detector: Detector, parts: Path, console: Consol
                 SCORES,
             )
             # The rejected first: a piece counts as done once its scores are there.
-            with atomic_path(parts / f"rejected-{start:012d}.parquet") as temporary:
-                places, ids, reasons = (
-                    zip(*piece.rejected, strict=True) if piece.rejected else [()] * 3
-                )
-                pq.write_table(
-                    pa.table([list(places), list(ids), list(reasons)], schema=REJECTS), temporary
-                )
-            with atomic_path(_part(parts, start)) as temporary:
-                pq.write_table(table, temporary)
+            places, ids, reasons = zip(*piece.rejected, strict=True) if piece.rejected else [()] * 3
+            refused = pa.table([list(places), list(ids), list(reasons)], schema=REJECTS)
+            with _writing(parts / f"rejected-{start:012d}.parquet") as file:
+                pq.write_table(refused, file)
+            with _writing(_part(parts, start)) as file:
+                pq.write_table(table, file)
             progress.update(task, advance=len(piece.ids) + len(piece.rejected))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[IO[bytes]]:
+    """An open file that takes its place when all is written.
+
+    Arrow is given files, not paths: it takes a path for a URI, or falls over a byte in it.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+def _read(path: Path) -> pa.Table:
+    with path.open("rb") as file:
+        return pq.read_table(file)
 
 
 def _part(parts: Path, start: int) -> Path:
@@ -182,15 +239,15 @@ def _finish(source: Source, detector: Detector, output: Path, parts: Path) -> tu
     top: list[tuple[float, int, str]] = []
     output.mkdir(parents=True, exist_ok=True)
     with (
-        atomic_path(output / TABLE_PARQUET) as parquet,
-        atomic_path(output / TABLE_CSV) as csv,
-        atomic_path(output / REJECTED) as refused,
+        _writing(output / TABLE_PARQUET) as parquet,
+        _writing(output / TABLE_CSV) as csv,
+        _writing(output / REJECTED) as refused,
         pq.ParquetWriter(parquet, schema) as parquet_writer,
         pa.csv.CSVWriter(csv, schema, write_options=_PLAIN) as csv_writer,
         pa.csv.CSVWriter(refused, _REFUSED, write_options=_PLAIN) as refused_writer,
     ):
         for start in range(0, len(source), PIECE):
-            table = pq.read_table(_part(parts, start))
+            table = _read(_part(parts, start))
             part = table.select(kept)
             parquet_writer.write_table(part)
             csv_writer.write_table(part)
@@ -200,7 +257,7 @@ def _finish(source: Source, detector: Detector, output: Path, parts: Path) -> tu
                 *(table[name].to_pylist() for name in ("score", "position", "id")), strict=True
             )
             top = sorted([*top, *rows], key=lambda row: (-row[0], row[1]))[:SHEET]
-            reasons = pq.read_table(parts / f"rejected-{start:012d}.parquet")
+            reasons = _read(parts / f"rejected-{start:012d}.parquet")
             refused_writer.write_table(reasons.select(["id", "reason"]))
             rejected += reasons.num_rows
     if top:

@@ -91,6 +91,8 @@ class Detector:
         self.scorer = scorer
         self.details = details
         self.score_name = str(details["best_score"])
+        #: ``preprocess.white`` of the data it was trained and judged on.
+        self.white: int | None = details.get("white")
         entry = details["threshold"][self.score_name]
         self.threshold = float(entry["value"])
         if not math.isfinite(self.threshold):

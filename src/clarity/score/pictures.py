@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from clarity.errors import ClarityError
 
 Images = NDArray[np.uint8]
+
+URL_ALPHABET = str.maketrans("-_", "+/")
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
@@ -28,30 +31,33 @@ def encode_png(image: NDArray[np.uint8]) -> str:
     return base64.b64encode(png_bytes(image)).decode("ascii")
 
 
-def decode_base64(text: object, where: str) -> Images:
-    """64×64×3 picture from base64 text (a ``data:`` URL is taken too).
+def decode_base64(text: object, where: str, white: int | None = None) -> Images:
+    """64×64×3 picture from base64 text.
+
+    Line breaks, the alphabet of URLs, a missing end of ``=`` and a ``data:`` URL are taken too.
 
     ``where`` names the row in the message of the :class:`ClarityError` that bad input raises.
     """
     if not isinstance(text, str):
         raise ClarityError(f"{where}: expected base64 text, found {type(text).__name__}")
     if text.startswith("data:"):
-        text = text.partition(",")[2]
+        text = unquote(text.partition(",")[2])
+    text = "".join(text.split()).rstrip("=").translate(URL_ALPHABET)
     try:
-        data = base64.b64decode(text, validate=True)
+        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise ClarityError(
             f"{where}: not base64; send the picture file's bytes in base64"
         ) from None
-    return decode_bytes(data, where)
+    return decode_bytes(data, where, white)
 
 
-def decode_bytes(data: bytes, where: str) -> Images:
+def decode_bytes(data: bytes, where: str, white: int | None = None) -> Images:
     """64×64×3 picture from an encoded file's bytes, squared as `preprocess` does it."""
     from clarity.preprocess.images import ImageProblem, decode, to_square
 
     try:
-        return to_square(decode(data))
+        return to_square(decode(data, white))
     except ImageProblem as problem:
         raise ClarityError(f"{where}: {problem}; send a PNG, JPEG or the like") from None
 

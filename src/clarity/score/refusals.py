@@ -6,11 +6,14 @@ a stack trace; some it does not expect end in 500. This stands in front of it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any
 
+from clarity.layout import CHANNELS, IMAGE_SIZE
 from clarity.score.requests import LARGEST, one_line
 from clarity.score.signature import COLUMN
 
@@ -21,13 +24,31 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 #: A body this many times too large is cut off unread.
 PATIENCE = 8
+#: Bytes of a body that is always taken. Larger ones are taken one at a time, from their first
+#: further byte to their answer: as Python's numbers a body grows twentyfold.
+SMALL = 2**20
+#: Values in one body, counted by commas before it is parsed: 64 images as plain numbers. Parsing
+#: keeps the interpreter, and so everybody else, for as long as it takes.
+VALUES = 64 * IMAGE_SIZE * IMAGE_SIZE * CHANNELS
+#: Seconds in which a body has to arrive, and in which a large one has to come to its turn.
+ARRIVAL, TURN = 30.0, 60.0
+
+
+class _Late(Exception):
+    """A body that is waited for no longer; the message is the answer's line."""
+
+    def __init__(self, status: HTTPStatus, line: str) -> None:
+        super().__init__(line)
+        self.status = status
 
 
 class Refusals:
     """ASGI middleware: refuses what is too large or of no stated type; shortens every refusal."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, arrival: float = ARRIVAL) -> None:
         self.app = app
+        self.arrival = arrival
+        self._large = asyncio.Semaphore(1)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -39,16 +60,68 @@ class Refusals:
             line = "no Content-Type; send application/json"
             await _answer(send, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, line)
             return
-        body = await _read(receive)
-        if body is None:
-            line = f"more than {LARGEST // 2**20} MiB in one request; send fewer images"
-            await _answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, line)
-            return
-        problem = _shape_problem(headers[b"content-type"], body)
-        if problem:
-            await _answer(send, HTTPStatus.BAD_REQUEST, problem)
-            return
-        await self._pass_on(scope, body, receive, send)
+        async with AsyncExitStack() as turn:
+            try:
+                body = await self._read(receive, turn)
+            except _Late as late:
+                await _answer(send, late.status, str(late), close=True)
+                return
+            if body is None:
+                line = f"more than {LARGEST // 2**20} MiB in one request; send fewer images"
+                await _answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, line)
+                return
+            if body.count(b",") > VALUES:
+                line = f"more than {VALUES:,} values in one request; send pictures in base64"
+                await _answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, line)
+                return
+            kind = headers[b"content-type"]
+            if len(body) > SMALL:  # seconds of parsing, in which others are answered
+                problem = await asyncio.to_thread(_shape_problem, kind, body)
+            else:
+                problem = _shape_problem(kind, body)
+            if problem:
+                await _answer(send, HTTPStatus.BAD_REQUEST, problem)
+                return
+            await self._pass_on(scope, body, receive, send)
+
+    async def _read(self, receive: Receive, turn: AsyncExitStack) -> bytes | None:
+        """The request's body; None if it is larger than allowed.
+
+        What is beyond is read and thrown away, within reason: a client that is still sending would
+        otherwise see a broken connection and not the answer. ``turn`` keeps the place of a large
+        body until its request is answered.
+
+        Raises:
+            _Late: it did not arrive in time, or its turn did not come.
+        """
+        body = bytearray()
+        beyond = 0
+        waiting = True
+        end = asyncio.get_running_loop().time() + self.arrival
+        while True:
+            try:
+                async with asyncio.timeout_at(end):
+                    message = await receive()
+            except TimeoutError:
+                line = f"the body did not arrive within {self.arrival:g} s"
+                raise _Late(HTTPStatus.REQUEST_TIMEOUT, line) from None
+            part = message.get("body", b"")
+            if len(body) + len(part) <= LARGEST and not beyond:
+                body.extend(part)
+            else:
+                body.clear()
+                beyond += len(part)
+            if not message.get("more_body") or beyond > PATIENCE * LARGEST:
+                return None if beyond else bytes(body)
+            if waiting and len(body) > SMALL:
+                waiting = False
+                try:
+                    async with asyncio.timeout(TURN):
+                        await turn.enter_async_context(self._large)
+                except TimeoutError:
+                    line = "busy with other large requests; send fewer images, or try again"
+                    raise _Late(HTTPStatus.SERVICE_UNAVAILABLE, line) from None
+                end = asyncio.get_running_loop().time() + self.arrival
 
     async def _pass_on(self, scope: Message, body: bytes, receive: Receive, send: Send) -> None:
         sent = False
@@ -76,25 +149,6 @@ class Refusals:
                     await _answer(send, HTTPStatus(start["status"]), one_line(bytes(refused)))
 
         await self.app(scope, replay, tidy)
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """The request's body; None if it is larger than allowed.
-
-    What is beyond is read and thrown away, within reason: a client that is still sending would
-    otherwise see a broken connection and not the answer.
-    """
-    body = bytearray()
-    beyond = 0
-    while True:
-        message = await receive()
-        part = message.get("body", b"")
-        if len(body) + len(part) <= LARGEST and not beyond:
-            body.extend(part)
-        else:
-            beyond += len(part)
-        if not message.get("more_body") or beyond > PATIENCE * LARGEST:
-            return None if beyond else bytes(body)
 
 
 def _shape_problem(content_type: bytes, body: bytes) -> str:
@@ -138,12 +192,13 @@ def _frame_problem(content: dict[str, Any]) -> str:
     return "" if wrong is None else f"{COLUMN}, row {wrong}: expected base64 text"
 
 
-async def _answer(send: Send, status: HTTPStatus, line: str) -> None:
+async def _answer(send: Send, status: HTTPStatus, line: str, *, close: bool = False) -> None:
     body = json.dumps({"error_code": status.phrase.upper().replace(" ", "_"), "message": line})
     content = body.encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
+        *([(b"connection", b"close")] if close else []),
     ]
     await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from numpy.typing import NDArray
 
 from clarity.errors import ClarityError
 from clarity.layout import CHANNELS, IMAGE_SIZE
+from clarity.scale import is_pixels
 from clarity.score.detector import check_images
 from clarity.score.pictures import decode_base64
 from clarity.score.signature import COLUMN
@@ -57,12 +59,14 @@ def one_line(body: bytes) -> str:
     return first if len(first) <= LONGEST else f"{first[: LONGEST - 1]}…"
 
 
-def read_images(data: Any) -> Images:
+def read_images(data: Any, white: int | None = None) -> Images:
     """N×64×64×3 uint8 from what MLflow hands over.
 
     Args:
-        data: an array (or nested lists) of integers N×64×64×3 in 0…255; a data frame or mapping
-            with a column ``image`` of base64 text (or of 64×64×3 arrays); or that column alone.
+        data: an array N×64×64×3 of a type that `images.from_array` takes, or nested lists of whole
+            numbers 0…255, of floats in [0, 1] or of true and false; a data frame or mapping with a
+            column ``image`` of base64 text (or of 64×64×3 arrays); or that column alone.
+        white: the model's ``preprocess.white``.
 
     Raises:
         Refusal: anything else, in one line that names the row.
@@ -75,9 +79,12 @@ def read_images(data: Any) -> Images:
     try:
         if any(isinstance(value, str) for value in column):
             return np.stack(
-                [decode_base64(value, f"{COLUMN}, row {row}") for row, value in enumerate(column)]
+                [
+                    decode_base64(value, f"{COLUMN}, row {row}", white)
+                    for row, value in enumerate(column)
+                ]
             )
-        return _pixels(column)
+        return _pixels(column, white)
     except ClarityError as error:
         raise Refusal(str(error)) from None
 
@@ -100,21 +107,47 @@ def _column(data: Any) -> Any:
     )
 
 
-def _pixels(column: Any) -> Images:
+def _pixels(column: Any, white: int | None) -> Images:
     """N×64×64×3 uint8 from numbers, however they are nested."""
-    if isinstance(column, np.ndarray) and column.dtype == np.uint8:
-        check_images(column)
-        return column
+    from clarity.preprocess.images import ImageProblem, to_uint8
+
     try:
-        array = np.array([np.asarray(value, dtype=np.float64) for value in column])
+        found = [_typed(array) for array in _arrays(column)]
+        pixels = np.concatenate([to_uint8(array, white) for array in found])
+    except ImageProblem as problem:
+        raise Refusal(f"images: {problem}") from None
     except (TypeError, ValueError):
         raise Refusal(
-            f"expected whole numbers N×{IMAGE_SIZE}×{IMAGE_SIZE}×{CHANNELS} or base64 text"
+            f"expected numbers N×{IMAGE_SIZE}×{IMAGE_SIZE}×{CHANNELS} or base64 text"
         ) from None
-    if not (np.isfinite(array).all() and (array == np.rint(array)).all()):
-        raise Refusal("images: expected whole numbers 0…255, found fractions or NaN")
-    if array.size and (array.min() < 0 or array.max() > 255):
-        raise Refusal(f"images: expected 0…255, found {array.min():g}…{array.max():g}")
-    pixels = array.astype(np.uint8)
     check_images(pixels)
     return pixels
+
+
+def _arrays(column: Any) -> list[NDArray]:
+    """Arrays whose type tells what their numbers mean; plain numbers mean one thing in a request,
+    so that a 0 among floats is a float."""
+    if isinstance(column, np.ndarray) and column.dtype != object:
+        return [column]
+    if all(isinstance(value, np.ndarray) and value.dtype != object for value in column):
+        return [value[None] for value in column]
+    return [np.array(column.tolist() if isinstance(column, np.ndarray) else list(column))]
+
+
+def _typed(array: NDArray) -> NDArray:
+    """The numbers in a type that says which value is white; other whole numbers are of 8 bits."""
+    if array.dtype.kind not in "bfiu":
+        raise TypeError
+    if not array.size:
+        raise ValueError
+    if is_pixels(array.dtype):
+        return array
+    low, high = array.min(), array.max()
+    if low < 0 or high > 255:
+        raise Refusal(f"images: expected whole numbers 0…255, found {low}…{high}")
+    if high == 1:
+        raise Refusal(
+            "images: whole numbers 0 and 1, of which white is 255; send 0.0 and 1.0, or true and "
+            "false, for black and white"
+        )
+    return array.astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,11 @@ def write_sheet(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    images = np.concatenate([source.read(place, place + 1).images for _, place, _ in top])
+    read = [(row, source.read(row[1], row[1] + 1).images) for row in top]
+    top = [row for row, image in read if len(image)]  # but what vanished since it was scored
+    if not top:
+        return
+    images = np.concatenate([image for _, image in read])
     verdict = detector.judge(images, reconstruct=True)
     assert verdict.reconstruction is not None
     rows = -(-len(top) // COLUMNS)
@@ -53,5 +58,6 @@ def write_sheet(
         "original, reconstruction, error map",
         fontsize=9,
     )
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script the font lacks
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})

@@ -40,7 +40,9 @@ def drift_of(path: Path, model: str | None) -> Report:
 
         detector = load_registered(model).detector
     reference = look(reference_images(), detector)
-    return measure(reference, look(images_at(path), detector), load_params().drift)
+    params = load_params()
+    white = detector.white if detector else params.preprocess.white
+    return measure(reference, look(images_at(path, white), detector), params.drift)
 
 
 def reference_images() -> Images:
@@ -52,11 +54,12 @@ def reference_images() -> Images:
     return np.concatenate([np.load(path, mmap_mode="r", allow_pickle=False) for path in paths])
 
 
-def images_at(path: Path) -> Images:
+def images_at(path: Path, white: int | None = None) -> Images:
     """Up to ``LOOKED_AT`` usable images of a folder or array, evenly spread, N×64×64×3 uint8."""
     from clarity.score.sources import open_source
 
     source = open_source(path)
+    source.reading.white = white
     places = np.unique(np.linspace(0, len(source) - 1, LOOKED_AT).astype(int))
     if len(source) <= LOOKED_AT:
         read = [source.read(start, start + BATCH).images for start in range(0, len(source), BATCH)]

@@ -7,7 +7,7 @@ from clarity.statistics.auroc import (
 )
 from clarity.statistics.bootstrap import bootstrap_means, simultaneous_bands
 from clarity.statistics.gate import GateDecision, gate_decision, people_needed, spent_confidence
-from clarity.statistics.interval import POPULATION, THIS_TRAINING, Interval
+from clarity.statistics.interval import POPULATION, THIS_TRAINING, Interval, Scale
 from clarity.statistics.means import (
     difference_interval,
     log_ratio_interval,
@@ -28,6 +28,7 @@ __all__ = [
     "GateDecision",
     "Interval",
     "Need",
+    "Scale",
     "Verdict",
     "adjust",
     "auroc_difference_interval",

@@ -13,7 +13,7 @@ from scipy import optimize, special, stats
 from clarity.errors import ClarityError
 
 Scope = Literal["population", "this training only"]
-Scale = Literal["linear", "logit", "reduction"]
+Scale = Literal["linear", "log", "logit", "fisher", "reduction"]
 
 POPULATION: Scope = "population"
 THIS_TRAINING: Scope = "this training only"
@@ -31,6 +31,14 @@ def _expit(value: float) -> float:
     return float(special.expit(value))
 
 
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
+
+
+def _fisher(value: float) -> float:
+    return math.atanh(value) if abs(value) < 1 else math.copysign(math.inf, value)
+
+
 def _reduction_link(value: float) -> float:
     return math.log1p(-value) if value < 1 else -math.inf
 
@@ -45,8 +53,20 @@ NEAR_END = 0.05
 #: From the reported scale to the one on which the estimate is taken to be t-distributed, and back.
 _LINKS: dict[Scale, tuple[Callable[[float], float], Callable[[float], float]]] = {
     "linear": (_identity, _identity),
+    "log": (_log, math.exp),
+    "fisher": (_fisher, math.tanh),
     "logit": (_logit, _expit),
     "reduction": (_reduction_link, _reduction),
+}
+
+
+#: Where the reported scale ends.
+_ENDS: dict[Scale, tuple[float, float]] = {
+    "linear": (-math.inf, math.inf),
+    "log": (0.0, math.inf),
+    "fisher": (-1.0, 1.0),
+    "logit": (0.0, 1.0),
+    "reduction": (-math.inf, 1.0),
 }
 
 
@@ -55,8 +75,9 @@ class Interval:
     """A two-sided confidence interval.
 
     Attributes:
-        estimate, low, high: on the reported scale; ``low``/``high`` are infinite (for an AUROC 0
-            and 1) where the data hold no information on the variance, as with a single person.
+        estimate, low, high: on the reported scale; ``low``/``high`` are the ends of the scale
+            (infinite, or for an AUROC 0 and 1) where the data hold no information on the variance,
+            as with a single person.
         confidence: nominal coverage, in (0, 1).
         seeds: trainings a model behind it (the smallest number, where models differ); models
             declared deterministic do not count.
@@ -65,8 +86,9 @@ class Interval:
         scope: ``population``: over people and over trainings; ``this training only``: over people,
             the training being fixed.
         method: how it was computed, in words.
-        scale: on which scale the estimate was taken to be t-distributed: ``linear``, ``logit``, or
-            ``reduction`` (1 - exp(x), x being a log ratio).
+        scale: on which scale the estimate was taken to be t-distributed, so that no limit leaves
+            the quantity's bounds: ``linear``; ``log`` (above 0); ``logit`` (0 to 1); ``fisher``
+            (Fisher's z, -1 to 1); ``reduction`` (1 - exp(x), x being a log ratio).
         standard_error: on that scale.
         quantile: the interval is estimate ± quantile × standard_error on that scale. It is the
             mean of Student's quantiles for the components' degrees of freedom, weighted by their
@@ -187,22 +209,20 @@ def limits(
     floor: tuple[int, int, int, int] | None = None,
 ) -> tuple[float, float]:
     """Estimate ± quantile × standard error on ``scale``, taken back from it."""
-    if scale == "logit":
-        if not math.isfinite(standard_error):
-            return 0.0, 1.0
-        clusters, images = (floor[:2], floor[2:]) if floor else ((1, 1), (1, 1))
-        if estimate in (0.0, 1.0) or standard_error == 0:
-            return score_limits(estimate, confidence, clusters)
     if not math.isfinite(standard_error):
-        return -math.inf, 1.0 if scale == "reduction" else math.inf
+        return _ENDS[scale]
+    if floor and (estimate in (0.0, 1.0) or standard_error == 0):
+        return score_limits(estimate, confidence, floor[:2])
     link, unlink = _LINKS[scale]
+    if not math.isfinite(link(estimate)):
+        return estimate, estimate  # a mean at its bound: every value lies there
     reach = quantile * standard_error
     ends = unlink(link(estimate) - reach), unlink(link(estimate) + reach)
     low, high = min(ends), max(ends)
-    if scale == "logit" and not NEAR_END < estimate < 1 - NEAR_END:
+    if floor and not NEAR_END < estimate < 1 - NEAR_END:
         # A few pairs in the wrong order tell little about the variance: never narrower than what
         # independent images would give.
-        floor_low, floor_high = score_limits(estimate, confidence, images)
+        floor_low, floor_high = score_limits(estimate, confidence, floor[2:])
         low, high = min(low, floor_low), max(high, floor_high)
     return low, high
 

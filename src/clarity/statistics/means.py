@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from clarity.errors import ClarityError
 from clarity.statistics.crossed import Floats, Part, as_values, crossed_interval
-from clarity.statistics.interval import Interval
+from clarity.statistics.interval import Interval, Scale
 
 _DESIGN = "people crossed with seeds, two-way random-effects variance, Satterthwaite t"
 
@@ -20,6 +20,7 @@ def mean_interval(
     confidence: float = 0.95,
     *,
     deterministic: bool = False,
+    scale: Scale = "linear",
 ) -> Interval:
     """The mean over images of a model's metric.
 
@@ -27,6 +28,8 @@ def mean_interval(
         values: (S, N) the metric of every training on every image, or (N,) for one training.
         groups: (N,) person (or folder, or image) of each image.
         deterministic: the model has no randomness (PCA): one training is all of them.
+        scale: ``log`` for what cannot be negative, ``logit`` for what lies in [0, 1], ``fisher``
+            for [-1, 1]: the interval then stays within these bounds (delta method).
 
     Returns:
         The interval of the mean over the population of people and, with two or more trainings,
@@ -37,7 +40,23 @@ def mean_interval(
     """
     x = as_values(values, "values")
     part = Part(x.mean(axis=1), x, 1.0, deterministic)
-    return crossed_interval(float(x.mean()), [part], groups, confidence, method=f"mean; {_DESIGN}")
+    mean = float(x.mean())
+    return crossed_interval(
+        mean,
+        [part],
+        groups,
+        confidence,
+        method=f"mean; {_DESIGN}" if scale == "linear" else f"mean on the {scale} scale; {_DESIGN}",
+        scale=scale,
+        derivative=_derivative(mean, scale),
+    )
+
+
+def _derivative(mean: float, scale: Scale) -> float:
+    """Of the scale's link at the mean; 1 where the mean lies at a bound and nothing varies."""
+    slopes = {"log": mean, "logit": mean * (1 - mean), "fisher": 1 - mean**2}
+    slope = slopes.get(scale, 1.0)
+    return 1 / slope if slope > 0 else 1.0
 
 
 def difference_interval(

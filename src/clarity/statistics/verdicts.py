@@ -37,6 +37,12 @@ class Need:
     seeds: int
     sentence: str
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON. It is half a sentence, so it is not called one."""
+        return {name: getattr(self, name) for name in ("people", "images", "seeds")} | {
+            "words": self.sentence
+        }
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -81,7 +87,7 @@ class Verdict:
             "direction": self.direction,
             "decided_at": self.decided_at,
             "interval": self.interval.as_dict(),
-            "need": None if self.need is None else vars(self.need),
+            "need": None if self.need is None else self.need.as_dict(),
         }
 
 
@@ -93,6 +99,7 @@ def verdict(
     decide_at: float | None = None,
     note: str = "",
     power: float = POWER,
+    who: str = "people",
 ) -> Verdict:
     """Judge the claim that the estimand is greater than ``margin`` (or less than ``-margin``).
 
@@ -106,6 +113,7 @@ def verdict(
         decide_at: confidence of the interval that decides (:func:`adjust`); None: the interval's.
         note: is carried along.
         power: see :data:`POWER`.
+        who: what the clusters are called.
     """
     if not margin >= 0:
         raise ClarityError(f"margin is {margin:g}; it must be at least 0")
@@ -127,12 +135,18 @@ def verdict(
     if short:
         because = f"no part of the interval lies {side} {shown}"
         return Verdict("refuted", interval, level, margin, direction, because, None, note)
-    need = settles(interval, bound, level, power)
+    need = settles(interval, bound, level, power, who)
     because = f"the interval holds {shown}"
     return Verdict("undecided", interval, level, margin, direction, because, need, note)
 
 
-def settles(interval: Interval, bound: float, confidence: float, power: float = POWER) -> Need:
+def settles(
+    interval: Interval,
+    bound: float,
+    confidence: float,
+    power: float = POWER,
+    who: str = "people",
+) -> Need:
     """How many more people or seeds would put the interval on one side of ``bound``.
 
     From the components of variance, taking the estimate for the truth, with the stated power.
@@ -141,7 +155,7 @@ def settles(interval: Interval, bound: float, confidence: float, power: float = 
     """
     per_person = interval.images / interval.groups if interval.groups else 0.0
     if not interval.known:
-        return Need(1, math.ceil(per_person), 0, "needs pictures of at least one more person")
+        return Need(1, math.ceil(per_person), 0, f"needs images of more {who}")
     distance = _distance(interval, bound)
 
     def enough(people: float, seeds: float) -> bool:
@@ -153,7 +167,7 @@ def settles(interval: Interval, bound: float, confidence: float, power: float = 
     more_seeds = _smallest(lambda f: enough(1, f), interval.seeds, seeds_most)
     if interval.groups and more_people and not (seeds_rule and more_seeds):
         images = math.ceil(more_people * per_person)
-        text = f"{more_people:,} more people ({images:,} images) would settle it"
+        text = f"{more_people:,} more {who} ({images:,} images) would settle it"
         return Need(more_people, images, 0, text)
     if more_seeds:
         return Need(0, 0, more_seeds, f"{more_seeds:,} more seeds would settle it")
@@ -162,7 +176,7 @@ def settles(interval: Interval, bound: float, confidence: float, power: float = 
         factor = min(1 + both / interval.groups, seeds_most)
         seeds = math.ceil((factor - 1) * interval.seeds)
         images = math.ceil(both * per_person)
-        text = f"{both:,} more people ({images:,} images) and {seeds:,} more seeds would settle it"
+        text = f"{both:,} more {who} ({images:,} images) and {seeds:,} more seeds would settle it"
         return Need(both, images, seeds, text)
     text = "the estimate lies too near the margin: no sensible number of images or seeds settles it"
     return Need(0, 0, 0, text)

@@ -1,8 +1,9 @@
 """Checkpoints: one safetensors file, written atomically, under the training's fingerprint.
 
 They lie outside DVC's outputs, which DVC deletes before a stage runs. Tensors are the network's,
-the optimiser's and the best epoch's; the rest is JSON in the file's header. Nothing of a random
-generator is kept: every draw comes from a seed of (training seed, epoch, batch).
+its running average's, the optimiser's and the best of each budget; the rest is JSON in the file's
+header. Nothing of a random generator is kept: every draw comes from a seed of (training seed,
+epoch, batch).
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class State:
     #: Rows of curves.csv so far, and images a second in each.
     rows: list[dict[str, float]] = field(default_factory=list)
     speeds: list[float] = field(default_factory=list)
-    best_epoch: int = 0
-    best_mse: float = float("inf")
+    #: By budget: the epoch after which its weights were best so far, and their validation MSE.
+    best: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Checkpoint:
@@ -63,38 +64,51 @@ class Checkpoint:
         self,
         state: State,
         network: torch.nn.Module,
+        averaged: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
-        best: Mapping[str, Tensor],
+        best: Mapping[str, Mapping[str, Tensor]],
     ) -> None:
         """Replace the checkpoint by this state."""
         started = time.monotonic()
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+        tensors |= {f"averaged/{name}": value for name, value in averaged.state_dict().items()}
         for number, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{slot}": value for slot, value in slots.items()}
-        tensors |= {f"best/{name}": value for name, value in best.items()}
+        # Budgets that are still open share their best weights: written once, under the first name.
+        owner = {id(best[budget]): budget for budget in reversed(list(best))}
+        for budget in owner.values():
+            tensors |= {f"best/{budget}/{name}": value for name, value in best[budget].items()}
         with atomic_path(self._path) as temporary:
             save_file(
                 {name: value.cpu().contiguous() for name, value in tensors.items()},
                 temporary,
-                metadata={"state": json.dumps(asdict(state))},
+                metadata={
+                    "state": json.dumps(asdict(state)),
+                    "best": json.dumps({name: owner[id(one)] for name, one in best.items()}),
+                },
             )
         self._saved = time.monotonic()
         self._cost = self._saved - started
 
     def resume(
-        self, network: torch.nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[State, dict[str, Tensor]] | None:
-        """Fill network and optimiser from the checkpoint; the state and the best weights, or None.
+        self,
+        network: torch.nn.Module,
+        averaged: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> tuple[State, dict[str, dict[str, Tensor]]] | None:
+        """Fill networks and optimiser; the state and each budget's best weights, or None.
 
         A file that cannot be read counts as none: the training starts again.
         """
         try:
             with safe_open(self._path, framework="pt") as file:
                 state = State(**json.loads(file.metadata()["state"]))
+                owner = json.loads(file.metadata()["best"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError):
             return None
         network.load_state_dict(_part(tensors, "network"))
+        averaged.load_state_dict(_part(tensors, "averaged"))
         parameters = [value for group in optimizer.param_groups for value in group["params"]]
         slots: dict[int, dict[str, Any]] = {}
         for name, value in _part(tensors, "optimizer").items():
@@ -106,7 +120,8 @@ class Checkpoint:
             slots.setdefault(int(number), {})[slot] = filled
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        return state, _part(tensors, "best")
+        kept = {name: _part(tensors, f"best/{name}") for name in set(owner.values())}
+        return state, {budget: kept[name] for budget, name in owner.items()}
 
     def delete(self) -> None:
         """Remove the checkpoint and whatever lies beside it."""

@@ -1,4 +1,7 @@
-"""The training loop: AdamW, warm-up and cosine, the best epoch by validation error.
+"""The training loop: AdamW at a constant rate, weights averaged, the best of each budget kept.
+
+A constant rate with a running average of the weights serves every budget at once: wherever a
+training is cut, it is about as good as one that was scheduled to end there (docs/training.md).
 
 Every draw comes from a generator seeded by (seed, epoch, batch), so a training that was killed goes
 on from its last checkpoint, in the middle of an epoch too, to the very bytes it would have reached.
@@ -10,7 +13,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +26,7 @@ from clarity.errors import ClarityError
 from clarity.models.base import Autoencoder, to_input, to_unit
 from clarity.params import Train
 from clarity.train.augment import augment, relight
+from clarity.train.budget import Budget
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.data import Images
 from clarity.train.schedule import learning_rate
@@ -33,6 +37,9 @@ MEASURED = 120
 WIDE = 1024
 #: What each kind of draw is seeded with beside seed, epoch and batch.
 ORDER, BATCH, MEASURE = 0, 1, 2
+
+
+Weights = dict[str, Tensor]
 
 
 @dataclass
@@ -46,6 +53,7 @@ class Setting:
     device: torch.device
     train: Images
     val: Images
+    budgets: Mapping[str, Budget]
 
 
 def generator(*key: int) -> torch.Generator:
@@ -56,18 +64,20 @@ def generator(*key: int) -> torch.Generator:
 
 def fit(
     network: Autoencoder,
+    averaged: Autoencoder,
     setting: Setting,
     checkpoint: Checkpoint,
     on_epoch: Callable[[State, bool], None],
-) -> tuple[State, dict[str, Tensor]]:
-    """Train ``network``, from its checkpoint if there is one; the state and the best weights.
+) -> tuple[State, dict[str, Weights]]:
+    """Train ``network``, from its checkpoint if there is one; the state and each budget's weights.
 
     Args:
         network: on the device, initialised.
-        setting: data, recipe and seed.
+        averaged: a copy of it, which follows as the running average: what is measured and kept.
+        setting: data, recipe, budgets and seed.
         checkpoint: where to resume from and save to.
         on_epoch: called after every epoch (first with the untrained network, as epoch 0), while
-            the network has that epoch's weights; told too whether the epoch was resumed from.
+            ``averaged`` has that epoch's weights; told too whether the epoch was resumed from.
 
     Raises:
         ClarityError: the loss or its gradient stopped being a finite number.
@@ -76,18 +86,22 @@ def fit(
     recipe, count = setting.recipe, len(setting.train)
     optimizer = torch.optim.AdamW(parameter_groups(network, recipe.weight_decay), fused=True)
     batches = math.ceil(count / recipe.batch_size)
-    steps = recipe.epochs * batches
-    state, best = State(), dict[str, Tensor]()
-    resumed = checkpoint.resume(network, optimizer)
+    steps = max(budget.steps for budget in setting.budgets.values())
+    # What the rate and the KL term grow over: the same steps whatever other budget is asked for.
+    scheduled = recipe.epochs * batches
+    state, best = State(), dict[str, Weights]()
+    resumed = checkpoint.resume(network, averaged, optimizer)
     if resumed is not None:
         state, best = resumed
     else:
-        state.rows.append({"epoch": 0, "step": 0, "learning_rate": 0.0} | measure(network, setting))
+        state.rows.append(
+            {"epoch": 0, "step": 0, "learning_rate": 0.0} | measure(averaged, setting)
+        )
         state.speeds.append(0.0)
     on_epoch(state, resumed is not None)
 
     with _signals() as caught:
-        while state.step < steps and not _stale(state, recipe.patience):
+        while state.step < steps and not _stale(state, setting):
             epoch, first = state.step // batches + 1, state.step % batches
             order = torch.randperm(count, generator=generator(setting.seed, ORDER, epoch))
             network.train()
@@ -96,39 +110,74 @@ def fit(
                 if batch < first:
                     continue
                 started = time.monotonic()
-                rate = learning_rate(state.step, steps, recipe.learning_rate, recipe.warmup)
+                rate = learning_rate(state.step, scheduled, recipe.learning_rate, recipe.warmup)
                 draws = generator(setting.seed, BATCH, epoch, batch)
                 x = _batch(setting, rows, draws)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
                 optimizer.zero_grad(set_to_none=True)
                 with _autocast(setting):
-                    loss, _ = network.training_loss(x, state.step / steps, draws)
+                    progress = min(1.0, state.step / scheduled)
+                    loss, _ = network.training_loss(x, progress, draws)
                 torch.autograd.backward(loss)
                 norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
                 if not math.isfinite(norm.item()):
                     raise _diverged(setting, state, rate)
                 optimizer.step()
                 state.step += 1
+                follow(averaged, network, state.step, recipe.average)
                 taken = time.monotonic() - started
                 busy, seen, state.seconds = busy + taken, seen + len(rows), state.seconds + taken
-                # The last batch's step counts with its epoch's row, which is not written yet.
-                if batch < batches - 1 and (caught or checkpoint.due):
-                    checkpoint.save(state, network, optimizer, best)
-                if batch < batches - 1 and caught:
+                if batch == batches - 1:
+                    break  # its step counts with its epoch's row, which is not written yet
+                if any(budget.steps == state.step for budget in setting.budgets.values()):
+                    error = measure(averaged, setting)["val_mse"]
+                    _keep(state, best, averaged, setting, state.step / batches, error)
+                if caught or checkpoint.due:
+                    checkpoint.save(state, network, averaged, optimizer, best)
+                if caught:
                     raise SystemExit(128 + caught[0])
+                if state.step == steps:
+                    return state, best
             row = {"epoch": epoch, "step": state.step, "learning_rate": rate}
-            state.rows.append(row | measure(network, setting))
+            state.rows.append(row | measure(averaged, setting))
             state.speeds.append(seen / max(busy, 1e-9))
-            if state.rows[-1]["val_mse"] < state.best_mse:
-                state.best_epoch, state.best_mse = epoch, state.rows[-1]["val_mse"]
-                best = {name: value.clone() for name, value in network.state_dict().items()}
+            _keep(state, best, averaged, setting, epoch, state.rows[-1]["val_mse"])
             on_epoch(state, False)
             if caught or checkpoint.due:
-                checkpoint.save(state, network, optimizer, best)
+                checkpoint.save(state, network, averaged, optimizer, best)
             if caught:
                 raise SystemExit(128 + caught[0])
     return state, best
+
+
+@torch.no_grad()
+def follow(averaged: nn.Module, network: nn.Module, step: int, share: float) -> None:
+    """Move ``averaged`` towards ``network`` after its ``step``-th step (from 1).
+
+    The weight of a step grows as a power of its number, so that the average's memory is a constant
+    share of the training so far, however long that is (Karras et al. 2024, eq. 2): the mean age of
+    what it holds is ``share`` × ``step``. 0: no average, the last weights themselves.
+    """
+    weight = 1.0 if share == 0 else 1 - (1 - 1 / step) ** (1 / share - 1)
+    torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), weight)
+
+
+def _keep(
+    state: State,
+    best: dict[str, Weights],
+    averaged: Autoencoder,
+    setting: Setting,
+    epoch: float,
+    error: float,
+) -> None:
+    """Keep these weights for every budget that has not ended, if they are its best so far."""
+    kept: Weights | None = None
+    for name, budget in setting.budgets.items():
+        if state.step <= budget.steps and error < state.best.get(name, (0.0, math.inf))[1]:
+            if kept is None:
+                kept = {key: value.clone() for key, value in averaged.state_dict().items()}
+            state.best[name], best[name] = (epoch, error), kept
 
 
 def _batch(setting: Setting, rows: Tensor, draws: torch.Generator) -> Tensor:
@@ -181,9 +230,14 @@ def measure(network: Autoencoder, setting: Setting) -> dict[str, float]:
     return {name: found[name] for name in sorted(found, key=lambda name: "mse" not in name)}
 
 
-def _stale(state: State, patience: int) -> bool:
-    epoch = int(state.rows[-1]["epoch"])
-    return epoch - state.best_epoch >= patience
+def _stale(state: State, setting: Setting) -> bool:
+    """Whether no budget that is still open has had a better epoch for so long as ``patience``."""
+    epoch = state.rows[-1]["epoch"]
+    return all(
+        epoch - state.best.get(name, (0.0, 0.0))[0] >= setting.recipe.patience
+        for name, budget in setting.budgets.items()
+        if state.step < budget.steps
+    )
 
 
 def _autocast(setting: Setting) -> torch.autocast | nullcontext[None]:

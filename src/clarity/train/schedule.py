@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """The rate of step ``step`` (from 0) of ``steps``: a linear rise to ``peak``, then a cosine.
+    """The rate of step ``step`` (from 0): a linear rise to ``peak``, which stays.
 
-    The rise takes the share ``warmup`` of all steps, the fall the rest; the last step still moves.
-    Warm-up: Goyal et al. 2017; cosine: Loshchilov & Hutter 2017.
+    The rise takes the share ``warmup`` of ``steps`` (Goyal et al. 2017). What follows does not know
+    where the training will be cut.
     """
     rise = round(warmup * steps)
-    if step < rise:
-        return peak * (step + 1) / rise
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+    return peak * min(1.0, (step + 1) / max(1, rise))
 
 
 def grid_epochs(epochs: int, grids: int) -> list[int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
+import math
 import resource
 import shutil
 import statistics
@@ -18,7 +20,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import save
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from torch import Tensor
 
 from clarity.errors import ClarityError
 from clarity.files import read_json, write_bytes, write_json, write_text
@@ -26,16 +27,21 @@ from clarity.layout import Training, normals
 from clarity.models.base import Autoencoder
 from clarity.models.build import build, describe
 from clarity.models.device import prepare
+from clarity.models.flops import gflop_per_image
 from clarity.models.pca import PrincipalComponents
 from clarity.params import load_params
+from clarity.train.budget import ALIKE, COMPUTE, budgets
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.components import fit_components
 from clarity.train.data import open_images
 from clarity.train.fingerprint import fingerprint
 from clarity.train.listener import BestEffort, Listener, NullListener
-from clarity.train.loop import Setting, fit, measure
+from clarity.train.loop import Setting, Weights, fit, measure
 from clarity.train.pictures import save_grid
 from clarity.train.schedule import grid_epochs
+
+#: Where there is no terminal, a line at most so often.
+QUIET_SECONDS = 30
 
 
 def run(model: str, seed: int, listener: Listener | None = None) -> None:
@@ -63,25 +69,31 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
     network = build(spec, model, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
     network.start_from(*train.moments())
     network.to(device)
-    setting = Setting(model, seed, recipe, precision, device, train, val)
+    batches = math.ceil(len(train) / recipe.batch_size)
+    offered = {} if spec.family == "pca" else budgets(recipe, batches, gflop_per_image(network))
+    setting = Setting(model, seed, recipe, precision, device, train, val, offered)
     checkpoint = Checkpoint(provenance["fingerprint"])
-    reporter = _Reporter(network, setting, checkpoint, BestEffort(listener or NullListener()))
+    averaged = copy.deepcopy(network)
+    reporter = _Reporter(averaged, setting, checkpoint, BestEffort(listener or NullListener()))
     reporter.listener.started(provenance)
     with threadpool_limits(params.threads), reporter:
-        if isinstance(network, PrincipalComponents):
-            state, best = _fit_pca(network, setting, reporter)
+        if isinstance(averaged, PrincipalComponents):
+            state, best = _fit_pca(averaged, setting, reporter)
         else:
             try:
-                state, best = fit(network, setting, checkpoint, reporter)
+                state, best = fit(network, averaged, setting, checkpoint, reporter)
             except ClarityError:
                 checkpoint.delete()  # it would only diverge again
                 raise
-        network.load_state_dict(best)
-        reporter.picture(state.best_epoch)
+        epoch, error = state.best[ALIKE]
+        averaged.load_state_dict(best[ALIKE])
+        reporter.picture(round(epoch))
 
-    weights = {name: value.cpu().contiguous() for name, value in best.items()}
-    write_bytes(training.weights, save(weights))
-    write_json(training.description, describe(spec, model, seed, network))
+    for path, budget in ((training.weights, ALIKE), (training.same_compute, COMPUTE)):
+        weights = best.get(budget, {})
+        write_bytes(path, save({name: value.cpu().contiguous() for name, value in weights.items()}))
+    description = describe(spec, model, seed, network) | {"budgets": _spent(setting, state)}
+    write_json(training.description, description)
     write_text(training.curves, _table(state.rows))
     write_json(training.provenance, provenance)
     shutil.rmtree(training.progress, ignore_errors=True)
@@ -89,10 +101,9 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
     _write_timings(training.timings, state, len(train), device)
     checkpoint.delete()
     reporter.listener.finished(training)
-    epochs = int(state.rows[-1]["epoch"])
     print(
-        f"train: {training.name}: validation MSE {state.best_mse:.5f} at epoch "
-        f"{state.best_epoch} of {epochs}, {state.seconds:.0f} s"
+        f"train: {training.name}: validation MSE {error:.5f} at epoch {epoch:g} of "
+        f"{recipe.epochs if offered else 1}{_also(setting, state)}, {state.seconds:.0f} s"
     )
 
 
@@ -106,18 +117,21 @@ class _Reporter:
         self.pictures = checkpoint.directory / "progress"
         self._network = network
         self._setting = setting
-        self._kept = grid_epochs(setting.recipe.epochs, setting.recipe.grids)
+        ends = [math.ceil(budget.epochs) for budget in setting.budgets.values()]
+        self._epochs = max(ends, default=1)
+        self._kept = grid_epochs(self._epochs, setting.recipe.grids)
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn(f"{setting.name}-{setting.seed}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("val MSE {task.fields[mse]:.5f}"),
+            TextColumn("{task.fields[mse]}"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=setting.recipe.epochs, mse=float("nan"))
+        self._task = self._bar.add_task("", total=self._epochs, mse="")
+        self._told = time.monotonic()
 
     def __enter__(self) -> _Reporter:
         self._bar.start()
@@ -138,7 +152,13 @@ class _Reporter:
         if epoch in self._kept and not resumed:
             save_grid(self._network, self._setting.val, self._path(epoch))
         self._tell(state.rows[-1], state.speeds[-1])
-        self._bar.update(self._task, completed=epoch, mse=state.rows[-1]["val_mse"])
+        error = f"val MSE {state.rows[-1]['val_mse']:.5f}"
+        self._bar.update(self._task, completed=epoch, mse=error)
+        if self._bar.disable and time.monotonic() - self._told > QUIET_SECONDS:
+            # A log has no bar; it gets a line now and then, or a training looks as if it hung.
+            name = f"{self._setting.name}-{self._setting.seed}"
+            print(f"train: {name}: epoch {epoch} of {self._epochs}, {error}", flush=True)
+            self._told = time.monotonic()
 
     def picture(self, epoch: int) -> None:
         """Keep the grid of the network as it is now, under this epoch."""
@@ -156,9 +176,30 @@ class _Reporter:
         return self.pictures / f"epoch-{epoch:04d}.png"
 
 
+def _spent(setting: Setting, state: State) -> dict[str, dict[str, float] | None]:
+    """For model.json: where each budget ended, and after which epoch its weights were kept."""
+    found: dict[str, dict[str, float] | None] = {ALIKE: None, COMPUTE: None}
+    for name, budget in setting.budgets.items():
+        found[name] = {
+            "epoch": state.best[name][0],
+            "epochs": budget.epochs,
+            "gflop_per_image": budget.gflop_per_image,
+            "val_mse": state.best[name][1],
+        }
+    return found
+
+
+def _also(setting: Setting, state: State) -> str:
+    budget = setting.budgets.get(COMPUTE)
+    if budget is None:
+        return ""
+    epoch, error = state.best[COMPUTE]
+    return f"; for the same compute {error:.5f} at epoch {epoch:.4g} of {budget.epochs:.4g}"
+
+
 def _fit_pca(
     network: PrincipalComponents, setting: Setting, reporter: _Reporter
-) -> tuple[State, dict[str, Tensor]]:
+) -> tuple[State, dict[str, Weights]]:
     """Two rows: the mean face as epoch 0, the fitted components as epoch 1."""
     state = State()
     for epoch in (0, 1):
@@ -172,8 +213,8 @@ def _fit_pca(
         state.rows.append(row | measure(network, setting))
         state.speeds.append(len(setting.train) / state.seconds if epoch else 0.0)
         reporter(state, False)
-    state.best_epoch, state.best_mse = 1, state.rows[-1]["val_mse"]
-    return state, network.state_dict()
+    state.best[ALIKE] = (1, state.rows[-1]["val_mse"])
+    return state, {ALIKE: network.state_dict()}
 
 
 def _precision(wanted: str, device: torch.device) -> str:

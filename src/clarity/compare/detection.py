@@ -1,0 +1,58 @@
+"""What the page says of detectors beside the findings: who was chosen, and the alarms made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clarity.compare.glossary import SCORES
+from clarity.compare.results import ModelResults, Results
+from clarity.compare.table import Row
+from clarity.compare.words import listed, whole
+
+
+def chosen(results: Results, best: ModelResults | None) -> str:
+    """How the best autoencoder was chosen, and what PCA, left out of that choice, has there."""
+    if best is None:
+        return ""
+    text = (
+        "The best autoencoder is the one with the largest AUROC on validation images: "
+        f"{best.name}, {best.val_auroc:.3f} there."
+    )
+    others = [f"{m.name} has {m.val_auroc:.3f}" for m in results.family("pca")]
+    if others:
+        verb = "is" if len(others) == 1 else "are"
+        text += (
+            f" PCA, with which it is compared, {verb} left out of that choice: {listed(others)}."
+        ).replace("PCA, with which it is compared, are", "The PCAs, with which it is compared, are")
+    return text
+
+
+def scores(results: Results) -> list[tuple[str, str]]:
+    """The anomaly scores that models here use, each with its meaning."""
+    used = {model.best_score for model in results.models}
+    return [(name, text) for name, text in SCORES.items() if name in used] + [
+        (name, "a score of another version") for name in sorted(used - set(SCORES))
+    ]
+
+
+def alarms(results: Results, table: list[Row]) -> dict[str, Any] | None:
+    """The false alarms made on test images beside the rate set, and why they differ."""
+    rows = [row for row in table if row["false_alarms"] is not None]
+    if not rows:
+        return None
+    validation = results.index[(results.index["split"] == "val") & (results.index["label"] == 0)]
+    groups = validation["group"].nunique()
+    rate = whole(rows[0]["false_alarm_rate"])
+    found = [row["false_alarms"] for row in rows]
+    made = f"{min(found):.0%} to {max(found):.0%}".replace("%", " %")
+    of = f" of {groups:,} {results.who}" if results.grouped else ""
+    text = (
+        f"Each threshold was set on the {len(validation):,} normal validation images{of}, so that "
+        f"{rate} of images like these raise an alarm. On {results.people('test')}, {made} did."
+    )
+    if results.grouped and groups < 20:
+        text += (
+            f" {groups} {results.who} are few to set a threshold on: images of one are alike, and "
+            f"another {groups} would have given another threshold."
+        )
+    return {"rows": rows, "text": text}

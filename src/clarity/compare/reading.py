@@ -1,0 +1,322 @@
+"""The trainings that params.yaml names, read from what `train` and `evaluate` left, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from clarity.compare.results import (
+    FAMILIES,
+    POPULATIONS,
+    QUESTIONS,
+    Budget,
+    Floats,
+    ModelResults,
+    Population,
+    Question,
+    Results,
+    Rows,
+    Spectrum,
+)
+from clarity.errors import ClarityError
+from clarity.files import read_json, sha256_file
+from clarity.layout import INDEX, SOURCE, Training
+from clarity.measures import MEASURES
+from clarity.params import Params
+
+#: PSNR of a perfect reconstruction is infinite; means stop here (dB).
+_MOST_PSNR = 100.0
+_KEYS = ["split", "label", "row", "id", "group", "kind"]
+_DETAILS = ("family", "latent", "parameters", "flops", "weight_bytes", "anomaly", "best_score")
+#: Measures without which nothing is reported, beside the primary one.
+_ALWAYS = ("mse", "psnr", "ssim", "lsd")
+
+
+def load_results(params: Params) -> Results:
+    """Read the trainings that ``params`` names; a folder of any other training is ignored.
+
+    Raises:
+        ClarityError: a file is missing, lacks a column, or was measured on other images.
+    """
+    index = _index()
+    reader = _Reader(params, index[_KEYS])
+    models = [reader.model(name) for name in params.models]
+    order = {family: place for place, family in enumerate(FAMILIES)}
+    models.sort(key=lambda m: (order[m.family], m.parameters, m.name))
+    judged = (index["split"] == "test").to_numpy()
+    return Results(
+        models=tuple(models),
+        seeds=tuple(params.seeds),
+        primary=MEASURES[params.compare.measure],
+        measures=reader.measures,
+        index=index,
+        digest=sha256_file(INDEX),
+        rows=reader.rows,
+        test=index.loc[judged, ["label", "group", "kind"]].reset_index(drop=True),
+        source=_json(SOURCE, "ingest"),
+    )
+
+
+def _index() -> pd.DataFrame:
+    text = dict.fromkeys(("split", "id", "group", "kind", "sha256"), str)
+    try:
+        index = pd.read_csv(INDEX, dtype=text, keep_default_na=False)
+    except FileNotFoundError:
+        raise ClarityError(f"{INDEX}: no such file; run `dvc repro preprocess`") from None
+    missing = [name for name in _KEYS if name not in index]
+    if missing:
+        raise ClarityError(f"{INDEX}: column {missing[0]} is missing; run `dvc repro preprocess`")
+    for split, label in (("train", 0), ("test", 0), ("test", 1)):
+        if not ((index["split"] == split) & (index["label"] == label)).any():
+            what = "anomaly" if label else "normal image"
+            raise ClarityError(f"{INDEX}: no {what} in {split}; give the split a larger share")
+    return index
+
+
+class _Reader:
+    """Reads one model after the other; the first settles which measures there are, and of what."""
+
+    def __init__(self, params: Params, keys: pd.DataFrame) -> None:
+        self._seeds = params.seeds
+        self._primary = params.compare.measure
+        self._keys = keys
+        self.measures: tuple[str, ...] = ()
+        self.rows: dict[Population, dict[str, Rows]] = {}
+
+    def model(self, name: str) -> ModelResults:
+        """One model over its seeds."""
+        trainings = tuple(Training(name, seed) for seed in self._seeds)
+        details = tuple(_details(training) for training in trainings)
+        frames = [self._table(t, t.per_image, self._keys) for t in trainings]
+        scores = sorted(str(c) for c in frames[0] if str(c).startswith("score_"))
+        if not scores:
+            raise ClarityError(
+                f"{trainings[0].per_image}: no column score_*; run `dvc repro evaluate`"
+            )
+        judged = (self._keys["split"] == "test").to_numpy()
+        best, area = _best_score(details, [name.removeprefix("score_") for name in scores])
+        first, family = details[0], str(details[0]["family"])
+        budgets = () if family == "pca" else tuple(_budgets(training) for training in trainings)
+        return ModelResults(
+            name=name,
+            family=family,
+            widths=tuple(int(width) for width in first.get("widths") or ()),
+            latent=int(first["latent"]),
+            parameters=int(first["parameters"]),
+            flops=int(first["flops"]),
+            weight_bytes=int(first["weight_bytes"]),
+            trainings=trainings,
+            metrics=self._metrics(trainings, frames),
+            same_compute=self._same_compute(trainings),
+            budgets=budgets,
+            spectra=_spectra(trainings),
+            scores={s.removeprefix("score_"): _stack(frames, s, judged) for s in scores},
+            best_score=best,
+            val_auroc=area,
+            details=details,
+            curves=tuple(_curves(training) for training in trainings),
+        )
+
+    def _same_compute(
+        self, trainings: Sequence[Training]
+    ) -> dict[Population, dict[str, Floats]] | None:
+        keys = self._keys[(self._keys["label"] == 0) & self._keys["split"].isin(POPULATIONS)]
+        frames = [self._table(t, t.same_compute_table, keys, scored=False) for t in trainings]
+        empty = [not len(frame) for frame in frames]
+        if any(empty):
+            return None
+        return self._metrics(trainings, frames)
+
+    def _metrics(
+        self, trainings: Sequence[Training], frames: Sequence[pd.DataFrame]
+    ) -> dict[Population, dict[str, Floats]]:
+        found: dict[Population, dict[str, Floats]] = {}
+        for split in POPULATIONS:
+            mine = ((frames[0]["split"] == split) & (frames[0]["label"] == 0)).to_numpy()
+            stacks = {measure: _stack(frames, measure, mine) for measure in self.measures}
+            if split not in self.rows:
+                self.rows[split] = {k: _measured(values[0]) for k, values in stacks.items()}
+            found[split] = {}
+            for measure, values in stacks.items():
+                rows = self.rows[split][measure]
+                if not len(rows):
+                    raise ClarityError(
+                        f"{trainings[0].evaluation}: {measure} of no {split} image at all; "
+                        f"run `dvc repro -f evaluate@{trainings[0].name}`"
+                    )
+                for training, own in zip(trainings, values, strict=True):
+                    if not np.array_equal(_measured(own), rows):
+                        raise ClarityError(
+                            f"{training.evaluation}: {measure} of other images than elsewhere; "
+                            f"run `dvc repro -f evaluate@{training.name}`"
+                        )
+                found[split][measure] = values[:, rows]
+        return found
+
+    def _table(
+        self, training: Training, path: Path, keys: pd.DataFrame, *, scored: bool = True
+    ) -> pd.DataFrame:
+        """A table of ``evaluate``, its columns checked, its rows those of ``keys`` (or none)."""
+        mend = f"run `dvc repro -f evaluate@{training.name}`"
+        try:
+            frame = pd.read_parquet(path)
+        except FileNotFoundError:
+            raise ClarityError(f"{path}: no such file; {mend}") from None
+        except (ValueError, OSError) as error:
+            raise ClarityError(
+                f"{path}: not readable as Parquet ({type(error).__name__}); {mend}"
+            ) from None
+        if not self.measures:
+            there = [key for key in MEASURES if key in frame]
+            self.measures = tuple(sorted(there, key=lambda key: key != self._primary))
+        if not scored and not len(frame):
+            return frame
+        frame = _checked(frame, path, self.measures, self._primary, mend)
+        for name in _KEYS:
+            ours = frame[name].astype(str).to_numpy()
+            if len(frame) != len(keys) or not np.array_equal(
+                ours, keys[name].astype(str).to_numpy()
+            ):
+                raise ClarityError(f"{path}: not the images of {INDEX} (column {name}); {mend}")
+        return frame
+
+
+def _checked(
+    frame: pd.DataFrame, path: Path, measures: Sequence[str], primary: str, mend: str
+) -> pd.DataFrame:
+    finite = pa.Check(lambda column: np.isfinite(column), error="not finite")
+    wanted = dict.fromkeys((*_ALWAYS, primary, *measures))
+    missing = [name for name in (*_KEYS, *wanted) if name not in frame]
+    if missing:
+        raise ClarityError(f"{path}: column {missing[0]} is missing; {mend}")
+    columns: dict[str, Any] = {name: pa.Column(None) for name in _KEYS}
+    for name in wanted:
+        check = None if name == "psnr" else finite
+        # A slow measure is taken of a sample; the rest of its column is empty.
+        columns[name] = pa.Column(float, check, nullable=name not in _ALWAYS)
+    columns["score_.*"] = pa.Column(float, finite, regex=True, required=False)
+    try:
+        return pa.DataFrameSchema(columns).validate(frame)
+    except pa.errors.SchemaError as error:
+        reason = str(error).splitlines()[0]
+        raise ClarityError(f"{path}: {reason}; {mend}") from None
+
+
+def _stack(frames: Sequence[pd.DataFrame], column: str, rows: NDArray[np.bool_]) -> Floats:
+    values = np.stack([frame[column].to_numpy(np.float64)[rows] for frame in frames])
+    return np.minimum(values, _MOST_PSNR) if column == "psnr" else values
+
+
+def _measured(values: Floats) -> Rows:
+    return np.flatnonzero(~np.isnan(values))
+
+
+def _best_score(details: Sequence[dict[str, Any]], scores: Sequence[str]) -> tuple[str, float]:
+    """The score with the largest AUROC on val, all kinds together, averaged over seeds."""
+    areas = {}
+    for score in scores:
+        values = [
+            (content["anomaly"].get(score) or content["anomaly"].get(f"score_{score}") or {})
+            .get("val", {})
+            .get("all", {})
+            .get("auroc")
+            for content in details
+        ]
+        if all(value is not None for value in values):
+            areas[score] = float(np.mean(values))
+    if areas:
+        best = max(areas, key=lambda score: (areas[score], score))
+        return best, areas[best]
+    return str(details[0]["best_score"]).removeprefix("score_"), float("nan")
+
+
+def _details(training: Training) -> dict[str, Any]:
+    content = _json(training.details, f"evaluate@{training.name}")
+    for key in _DETAILS:
+        if key not in content:
+            raise ClarityError(
+                f"{training.details}: {key} is missing; run `dvc repro -f evaluate@{training.name}`"
+            )
+    if content["family"] not in FAMILIES:
+        raise ClarityError(f"{training.details}: family {content['family']!r} is not known")
+    return content
+
+
+def _budgets(training: Training) -> Mapping[Question, Budget | None]:
+    content = _json(training.description, f"train@{training.name}").get("budgets") or {}
+    found: dict[Question, Budget | None] = {}
+    for question in QUESTIONS:
+        budget = content.get(question)
+        try:
+            found[question] = budget and Budget(
+                float(budget["epoch"]), float(budget["epochs"]), float(budget["gflop_per_image"])
+            )
+        except (KeyError, TypeError, ValueError):
+            found[question] = None
+    if found["alike"] is None:
+        raise ClarityError(
+            f"{training.description}: budgets.alike is missing or broken; "
+            f"run `dvc repro -f train@{training.name}`"
+        )
+    return found
+
+
+def _spectra(trainings: Sequence[Training]) -> dict[Population, Spectrum]:
+    content = []
+    for training in trainings:
+        path, mend = training.frequency, f"run `dvc repro -f evaluate@{training.name}`"
+        try:
+            content.append(load_file(path))
+        except FileNotFoundError:
+            raise ClarityError(f"{path}: no such file; {mend}") from None
+        except (SafetensorError, ValueError) as error:
+            raise ClarityError(f"{path}: broken ({error}); {mend}") from None
+    try:
+        return {
+            split: Spectrum(
+                content[0][f"{split}/rows"],
+                np.stack([tensors[f"{split}/error"] for tensors in content]).astype(np.float64),
+                content[0][f"{split}/power"].astype(np.float64),
+            )
+            for split in POPULATIONS
+        }
+    except (KeyError, ValueError) as error:
+        raise ClarityError(
+            f"{trainings[0].frequency}: {error} is missing or of another shape than in other "
+            f"seeds; run `dvc repro -f evaluate@{trainings[0].name}`"
+        ) from None
+
+
+def _json(path: Path, stage: str) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        raise ClarityError(f"{path}: no such file; run `dvc repro {stage}`") from None
+    except ValueError:
+        raise ClarityError(f"{path}: not valid JSON; run `dvc repro -f {stage}`") from None
+    if not isinstance(content, dict):
+        raise ClarityError(f"{path}: expected a mapping; run `dvc repro -f {stage}`")
+    return content
+
+
+def _curves(training: Training) -> pd.DataFrame:
+    try:
+        curves = pd.read_csv(training.curves)
+    except FileNotFoundError:
+        stage = f"train@{training.name}"
+        raise ClarityError(f"{training.curves}: no such file; run `dvc repro {stage}`") from None
+    for name in ("epoch", "train_mse", "val_mse"):
+        if name not in curves:
+            raise ClarityError(
+                f"{training.curves}: column {name} is missing; "
+                f"run `dvc repro -f train@{training.name}`"
+            )
+    return curves

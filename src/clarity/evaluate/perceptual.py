@@ -1,0 +1,49 @@
+"""Full-reference measures validated against people's opinion, by piq (docs/metrics/clarity.md).
+
+All functions take N×3×H×W tensors on [0, 1] and return N values in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import piq
+import torch
+from torch import Tensor
+
+Compared = Callable[[Tensor, Tensor], Tensor]
+
+#: HaarPSI without its first halving: that stands for looking at a large picture from a distance,
+#: and 64 pixels are looked at enlarged. MS-SSIM with a window of 3, or five scales need 161 pixels.
+_ALL: dict[str, Compared] = {
+    "haarpsi": partial(piq.haarpsi, reduction="none", subsample=False),
+    "gmsd": partial(piq.gmsd, reduction="none"),
+}
+#: Ten times the price: measured on at most `SAMPLED` normals of the populations that are compared.
+_SAMPLE: dict[str, Compared] = {
+    "mdsi": partial(piq.mdsi, reduction="none"),
+    "fsim": partial(piq.fsim, reduction="none", chromatic=False),
+    "vif": partial(piq.vif_p, reduction="none"),
+    "dss": partial(piq.dss, reduction="none"),
+    "ms_ssim": partial(piq.multi_scale_ssim, reduction="none", kernel_size=3),
+}
+EVERY, SAMPLE = tuple(_ALL), tuple(_SAMPLE)
+SAMPLED = 128
+#: Values of two identical pictures, where every measure ends.
+_PERFECT = {"gmsd": 0.0, "mdsi": 0.0}
+
+
+@torch.inference_mode()
+def perceptual(reconstruction: Tensor, original: Tensor, *, every: bool) -> dict[str, Tensor]:
+    """`EVERY` measure that is cheap, or those of `SAMPLE`.
+
+    Values lie in [0, 1]. Identical pictures have a measure's best value, which the library's
+    formulas miss for a picture of one shade.
+    """
+    same = (reconstruction == original).flatten(1).all(1)
+    found = {}
+    for name, compare in (_ALL if every else _SAMPLE).items():
+        values = compare(reconstruction, original).double().nan_to_num(0.0).clamp(0, 1)
+        found[name] = torch.where(same, _PERFECT.get(name, 1.0), values)
+    return found

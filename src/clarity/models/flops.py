@@ -1,0 +1,30 @@
+"""Floating-point operations of a network: what a budget of compute is counted in."""
+
+from __future__ import annotations
+
+import torch
+
+from clarity.layout import CHANNELS, IMAGE_SIZE
+from clarity.models.base import Autoencoder
+
+#: A training step costs about three forward passes: one forward, two backward (Kaplan et al. 2020).
+TRAINING = 3
+
+
+def flops(model: Autoencoder) -> int:
+    """Floating-point operations of one image's reconstruction (a multiply-add counts two).
+
+    Products of matrices and convolutions, as torch counts them; activations are left out.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(iter(model.state_dict().values())).device
+    image = torch.zeros(1, CHANNELS, IMAGE_SIZE, IMAGE_SIZE, device=device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image)
+    return int(counter.get_total_flops())
+
+
+def gflop_per_image(model: Autoencoder) -> float:
+    """GFLOP that one image costs in a training step."""
+    return TRAINING * flops(model) / 1e9
