@@ -24,13 +24,13 @@ help: ## List the tasks
 
 $(UV):
 	@$(PYTHON) -m venv .uv
-	.uv/bin/pip install --quiet --disable-pip-version-check uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 $(READY): requirements.txt pyproject.toml | $(UV)
 	@echo "setting up $(VENV) (once)"
-	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .
+	test -x $(VENV)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --python $(VENV)/bin/python --require-hashes --compile-bytecode requirements.txt
+	$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --offline --editable .
 	touch $(READY)
 
 setup: $(READY) ## Virtual environment with the locked requirements (repro and test do it themselves)
@@ -52,10 +52,9 @@ repro-full: $(READY) ## The same with three seeds and the VAEs (edits params.yam
 	clarity answer
 
 quick: $(READY) ## A look at the whole pipeline in about a minute, in .quick/
-	@mkdir -p .quick/.dvc .quick/data
+	@mkdir -p .quick/.dvc
 	cp -r dvc.yaml params.yaml presets .dvcignore .quick/
 	rm -rf .quick/src && cp -r src .quick/
-	ln -sfn ../../data/own .quick/data/own
 	cp .dvc/config .quick/.dvc/ && printf '[core]\n    no_scm = true\n' > .quick/.dvc/config.local
 	cp -r .dvc/plots .quick/.dvc/ 2>/dev/null || true
 	clarity preset quick --root .quick

@@ -27,7 +27,7 @@ def make_project(
 ) -> Path:
     """The committed params.yaml in ``folder``, with other values in its first two sections."""
     yaml = YAML()
-    params = yaml.load((ROOT / "params.yaml").read_text())
+    params = yaml.load((ROOT / "tests/params.yaml").read_text())
     params["data"].update(data)
     params["preprocess"].update(preprocess or {})
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,19 +15,17 @@ ROOT = Path(__file__).parent.parent
 #: What a clone holds that the pipeline needs.
 PARTS = (
     "dvc.yaml",
-    "params.yaml",
     "presets",
     "src",
     "pipelines",
     "prefect.toml",
-    ".dvc/config",
     ".dvc/.gitignore",
     ".dvc/plots",
     ".dvcignore",
     ".gitignore",
     "data/own/README.md",
     "mlruns/.gitkeep",
-    "registry",
+    "registry/README.md",
 )
 TINY = {
     "threads": 1,
@@ -111,6 +109,9 @@ def make_project(path: Path) -> Project:
         elif source.is_file():
             (path / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, path / part)
+    # Not the project's own: a user's models and remotes are no part of a test.
+    shutil.copy(ROOT / "tests" / "params.yaml", path)
+    (path / ".dvc/config").write_text("[core]\n    analytics = false\n    check_update = false\n")
     project = Project(path)
     (path.parent / "home").mkdir(exist_ok=True)
     project.change({"models": dict.fromkeys(_models(path))})

@@ -78,7 +78,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose five tiny models are trained and evaluated."""
     path = tmp_path_factory.mktemp("evaluate")
     yaml = YAML()
-    params = yaml.load((ROOT / "params.yaml").read_text())
+    params = yaml.load((ROOT / "tests/params.yaml").read_text())
     params["models"] = MODELS
     params["device"], params["threads"], params["seeds"] = "cpu", 1, [0]
     params["train"].update(epochs=1, grids=1, batch_size=8)

@@ -51,7 +51,7 @@ def full() -> dict[str, Model]:
     """The committed models with those of presets/full.yaml."""
     preset = YAML(typ="safe").load((ROOT / "presets/full.yaml").read_text())
     added = {name: Model.model_validate(spec) for name, spec in preset["models"].items()}
-    return load_params(ROOT / "params.yaml").models | added
+    return load_params(ROOT / "tests/params.yaml").models | added
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -20,7 +20,7 @@ def clarity(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_committed_file_is_valid() -> None:
-    params = load_params(ROOT / "params.yaml")
+    params = load_params(ROOT / "tests/params.yaml")
     assert list(params.models) == [
         "fcn-small",
         "fcn-medium",
@@ -63,7 +63,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, tmp_path: Path) -> None:
     old, new, fragments = MISTAKES[mistake]
-    text = (ROOT / "params.yaml").read_text()
+    text = (ROOT / "tests/params.yaml").read_text()
     assert old in text
     (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
     result = clarity("check", cwd=tmp_path)
@@ -76,7 +76,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, tmp_path: Path) -> 
 
 
 def test_a_model_that_does_not_exist_lists_those_that_do(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text((ROOT / "tests/params.yaml").read_text())
     result = clarity("train", "fcn-huge", "0", cwd=tmp_path)
     assert result.returncode == 2
     assert "models.fcn-huge" in result.stderr
@@ -85,7 +85,7 @@ def test_a_model_that_does_not_exist_lists_those_that_do(tmp_path: Path) -> None
 
 def test_a_preset_keeps_comments_and_is_applied_once(tmp_path: Path) -> None:
     (tmp_path / "presets").symlink_to(ROOT / "presets")
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text((ROOT / "tests/params.yaml").read_text())
     assert "applied" in clarity("preset", "full", cwd=tmp_path).stdout
     params = load_params(tmp_path / "params.yaml")
     assert params.seeds == (0, 1, 2)
@@ -95,7 +95,7 @@ def test_a_preset_keeps_comments_and_is_applied_once(tmp_path: Path) -> None:
 
 
 def test_an_override_changes_one_key_of_one_recipe(tmp_path: Path) -> None:
-    text = (ROOT / "params.yaml").read_text()
+    text = (ROOT / "tests/params.yaml").read_text()
     entry = "  pca-3:"
     assert entry in text
     tiny = "  fcn-tiny: {family: fcn, widths: [8], latent: 3, train: {epochs: 7}}\n"

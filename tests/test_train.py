@@ -58,7 +58,7 @@ def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
             0, 50, (count, 64, 64, 3)
         )
         np.save(f"data/processed/{split}.npy", faces.astype(np.uint8))
-    content = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    content = YAML(typ="safe").load((ROOT / "tests/params.yaml").read_text())
     content |= {"threads": 1, "device": "cpu", "models": MODELS}
     content["train"] |= {
         "epochs": 3, "compute": None, "batch_size": 8, "grids": 3, "patience": 3,

@@ -38,7 +38,7 @@ def write_world(root: Path, models: dict[str, dict[str, object]] | None = None) 
     """Write params.yaml and every output below ``root``, which is the working directory."""
     chosen = models or MODELS
     yaml = YAML()
-    content = yaml.load((ROOT / "params.yaml").read_text())
+    content = yaml.load((ROOT / "tests/params.yaml").read_text())
     content["models"] = chosen
     content["seeds"] = [0]
     with (root / "params.yaml").open("w") as handle:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ def merge(target: dict[str, Any], changes: dict[str, Any]) -> None:
 def apply_preset(name: str, root: Path) -> bool:
     """Merge ``presets/NAME.yaml`` into the ``params.yaml`` of the project in ``root``.
 
+    In a copy of the project elsewhere, a relative ``data.path`` goes on naming the data of this
+    one: the copy has only what git and DVC hold.
+
     Returns:
         Whether the file changed.
 
@@ -38,9 +43,9 @@ def apply_preset(name: str, root: Path) -> bool:
         ClarityError: the preset does not exist, or the file it would give is not valid.
     """
     source = root / PRESETS / f"{name}.yaml"
-    if not source.is_file():
+    if not re.fullmatch(r"[\w-]+", name) or not source.is_file():
         known = ", ".join(sorted(p.stem for p in (root / PRESETS).glob("*.yaml"))) or "none"
-        raise ClarityError(f"presets/{name}.yaml: no such preset; there are: {known}")
+        raise ClarityError(f"preset {name!r}: there is none; there are: {known}")
     path = root / PARAMS
     load_params(path)
     yaml = YAML()
@@ -53,6 +58,9 @@ def apply_preset(name: str, root: Path) -> bool:
     before = path.read_text()
     content = yaml.load(before)
     merge(content, YAML().load(source.read_text()))
+    data = content["data"]
+    if root.resolve() != Path.cwd() and not os.path.isabs(data["path"]):
+        data["path"] = os.path.relpath(data["path"], root)
     buffer = io.StringIO()
     yaml.dump(content, buffer)
     parse_params(buffer.getvalue(), source)

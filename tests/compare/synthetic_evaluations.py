@@ -66,7 +66,7 @@ def write_world(root: Path, models: dict = DEFAULT, seeds: tuple[int, ...] = (0,
 
 def write_params(root: Path, models: dict, seeds: tuple[int, ...], **compare: object) -> None:
     """The project's own params.yaml with these models, seeds and changes of ``compare``."""
-    content = yaml.safe_load(Path(__file__).parents[2].joinpath("params.yaml").read_text())
+    content = yaml.safe_load(Path(__file__).parents[1].joinpath("params.yaml").read_text())
     content["seeds"] = list(seeds)
     content["models"] = {
         name: {"family": family}

@@ -131,7 +131,7 @@ def test_two_runs_never_handle_the_same_arrivals(tmp_path: Path) -> None:
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "params.yaml").read_text()
+    text = (ROOT / "tests/params.yaml").read_text()
     text = text.replace("source: faces", "source: folder")
     (tmp_path / "params.yaml").write_text(text)
     return load_params()

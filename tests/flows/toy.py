@@ -87,7 +87,7 @@ def make(root: Path, seconds: float = 0.1, models: int = 2, python: str = sys.ex
     """Write the project into ``root``, with git and DVC, and commit it."""
     root.mkdir(parents=True, exist_ok=True)
     yaml = YAML()
-    params = yaml.load((PROJECT / "params.yaml").read_text())
+    params = yaml.load((PROJECT / "tests/params.yaml").read_text())
     names = list(params["models"])[:models]
     params["models"] = {name: params["models"][name] for name in names}
     params["threads"] = 1

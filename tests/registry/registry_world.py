@@ -93,7 +93,7 @@ def write_data(data_seed: int = 0) -> None:
 def write_params(models: list[str], **gate: object) -> None:
     """params.yaml with models called ``pca-K…`` (and no others)."""
     yaml = YAML()
-    content = yaml.load((ROOT / "params.yaml").read_text())
+    content = yaml.load((ROOT / "tests/params.yaml").read_text())
     content["models"] = {name: {"family": "pca", "latent": latent_of(name)} for name in models}
     content["seeds"] = [0]
     content["threads"] = 1

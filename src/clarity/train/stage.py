@@ -89,6 +89,11 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
         averaged.load_state_dict(best[ALIKE])
         reporter.picture(round(epoch))
 
+    if fingerprint(load_params(), model, seed, device, precision) != provenance:
+        raise ClarityError(
+            f"{training.name}: code, data or parameters changed while train ran; run the same "
+            "command again, or put them back before: this training's checkpoint is kept"
+        )
     for path, budget in ((training.weights, ALIKE), (training.same_compute, COMPUTE)):
         weights = best.get(budget, {})
         write_bytes(path, save({name: value.cpu().contiguous() for name, value in weights.items()}))
