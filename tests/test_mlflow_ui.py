@@ -143,7 +143,7 @@ def test_the_table_has_the_columns_that_matter(page: Page, address: str, shoot: 
     page.goto("about:blank")
     page.set_viewport_size({"width": 2600, "height": 900})
     page.goto(address.replace("compareRunsMode=CHART", "compareRunsMode=TABLE"))
-    for column in ("test/lsd", "test/auroc", "cost/parameters", "cost/latent"):
+    for column in ("test/haarpsi", "test/auroc", "cost/parameters", "cost/latent"):
         expect(page.get_by_role("columnheader", name=column).first).to_be_visible(timeout=WAIT)
     expect(page.get_by_role("link", name="comparison")).to_have_count(0)
     page.set_viewport_size({"width": 1600, "height": 1200})

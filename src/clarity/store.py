@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: The experiment that holds one run per training and one for the comparison.
 EXPERIMENT = "clarity"
+#: Model training, not agents: the UI then opens on runs and hides what is for prompts.
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 #: Every column in which MLflow keeps an absolute location.
 LOCATIONS = (
     ("experiments", "artifact_location"),
@@ -121,7 +123,7 @@ def experiment_id(client: MlflowClient, name: str = EXPERIMENT) -> str:
         # A server chooses its own place for artifacts.
         location = None if file is None else (file.parent / "artifacts" / name).as_uri()
         try:
-            return client.create_experiment(name, artifact_location=location)
+            return client.create_experiment(name, location, tags={KIND_TAG: KIND})
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another process was first
             if found is None:
@@ -209,6 +211,7 @@ def _create(path: Path) -> None:
     import logging
 
     import sqlalchemy
+    from mlflow.entities import ExperimentTag
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     # Alembic tells every one of some seventy migrations at INFO.
@@ -230,7 +233,8 @@ def _create(path: Path) -> None:
         store: Any = SqlAlchemyStore(  # type: ignore[no-untyped-call]
             uri, (path.parent / "artifacts").as_uri()
         )
-        store.create_experiment(EXPERIMENT, artifact_location=_expected(path))
+        tags = [ExperimentTag(KIND_TAG, KIND)]
+        store.create_experiment(EXPERIMENT, artifact_location=_expected(path), tags=tags)
         # The empty "Default" would be what the UI opens first.
         store.delete_experiment(SqlAlchemyStore.DEFAULT_EXPERIMENT_ID)
         store._dispose_engine()

@@ -10,10 +10,11 @@ from clarity.tracking.facts import Dataset, Facts
 
 #: Figures of the run's note and of the card, in this order: metric key, name, format.
 HEADLINES = (
-    ("test/lsd", "clarity: log-spectral distance, dB (lower is clearer)", ".3f"),
+    ("test/haarpsi", "HaarPSI, likeness as people see it (1 is identical)", ".4f"),
     ("test/mse", "MSE", ".5f"),
     ("test/psnr", "PSNR, dB", ".2f"),
     ("test/ssim", "SSIM", ".4f"),
+    ("test/lsd", "amount of fine detail, distance in dB (LSD)", ".3f"),
     ("test/auroc", "anomaly AUROC", ".4f"),
     ("test/ap", "anomaly AP", ".4f"),
     ("test/fpr95", "FPR at 95 % TPR", ".4f"),

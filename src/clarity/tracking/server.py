@@ -38,6 +38,8 @@ def serve(port: int) -> None:
         )
     _free(port)
     client = open_store()
+    if not view.present(client):  # nothing is published yet: a training's curves are seen live
+        view.publish(client, 0)
     query = view.query(client)
     root = project_root()
     command = [

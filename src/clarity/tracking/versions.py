@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 #: The evaluation's figures that a version carries as tags.
-NUMBERS = ("test/mse", "test/lsd", "test/ssim", "test/auroc", "test/ap", "cost/parameters")
+NUMBERS = ("test/haarpsi", "test/mse", "test/ssim", "test/auroc", "test/ap", "cost/parameters")
 
 
 @dataclass(frozen=True)

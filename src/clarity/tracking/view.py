@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from clarity.score.registered import TAG_FAMILY
-from clarity.store import experiment_id
+from clarity.store import KIND, KIND_TAG, experiment_id
 from clarity.tracking import keys, runs
 
 if TYPE_CHECKING:
@@ -31,30 +31,36 @@ COLUMNS = (
     f"tags.`{TAG_FAMILY}`",
     "metrics.`cost/parameters`",
     "metrics.`cost/latent`",
-    "metrics.`test/lsd`",
+    "metrics.`test/haarpsi`",
     "metrics.`test/mse`",
     "metrics.`test/ssim`",
-    "metrics.`train/lsd`",
+    "metrics.`train/haarpsi`",
     "metrics.`test/auroc`",
     "metrics.`test/ap`",
     "params.`train.learning_rate`",
     "attributes.`Models`",
 )
 SIZE = "cost/log10_parameters"
-#: Sections of the charts page, in order: name, columns, height of a card in pixels.
+#: Sections of the charts page, in order: name, columns, height of a card in pixels. A card of the
+#: image grid holds a row a run; all sizes have to be seen at once.
 SECTIONS = (
-    ("The same faces, as training improves them", 1, 640),
-    ("Learning curves", 3, 340),
+    ("The same unseen faces, by every model", 1, 1100),
     ("Clarity, error and detection against size", 3, 340),
-    ("Figures on unseen test images", 3, 340),
+    ("Learning curves", 2, 340),
 )
 
 
 def query(client: MlflowClient, view: str = MODELS) -> str:
     """The part of an address after the host that opens a view with its charts."""
     return (
-        f"#/experiments/{experiment_id(client)}/runs?compareRunsMode=CHART&viewStateShareKey={view}"
+        f"#/experiments/{experiment_id(client)}/runs?workflowType=machine_learning"
+        f"&compareRunsMode=CHART&viewStateShareKey={view}"
     )
+
+
+def present(client: MlflowClient) -> bool:
+    """Whether the experiment has our views."""
+    return TAG + MODELS in client.get_experiment(experiment_id(client)).tags
 
 
 def publish(client: MlflowClient, epoch: int) -> None:
@@ -77,9 +83,8 @@ def publish(client: MlflowClient, epoch: int) -> None:
         packed = base64.b64encode(zlib.compress(json.dumps(content).encode(), 9)).decode()
         value = {"name": name, "createdAt": stamp, "updatedAt": stamp, "state": f"deflate;{packed}"}
         client.set_experiment_tag(experiment, TAG + key, json.dumps(value))
-    # Model training, not agents: the UI then opens on runs and hides what is for prompts.
-    if present.get("mlflow.experimentKind") != "custom_model_development":
-        client.set_experiment_tag(experiment, "mlflow.experimentKind", "custom_model_development")
+    if present.get(KIND_TAG) != KIND:
+        client.set_experiment_tag(experiment, KIND_TAG, KIND)
 
 
 def _state_of(tag: str | None) -> Any:
@@ -138,47 +143,31 @@ def state(search: str, epoch: int) -> dict[str, Any]:
 
 
 def _charts(epoch: int) -> Iterable[dict[str, Any]]:
-    """The charts, section by section."""
-    for key, step in ((keys.PROGRESS, epoch), *((key, 0) for key in keys.PICTURES.values())):
-        yield _chart("IMAGE", 0, key, imageKeys=[key], step=step, showRunParams=False)
-    for name, title, scale in (
-        ("val_mse", "validation MSE", "log"),
-        ("train_mse", "training MSE", "log"),
-        ("learning_rate", "learning rate", "linear"),
-        ("images_per_second", "images a second", "linear"),
-    ):
-        yield _line(1, keys.curve(name), title, scale)
-    scatters = (
-        ("test/lsd", "clarity on unseen people (dB, lower is clearer)"),
-        ("train/lsd", "clarity on training faces (dB, lower is clearer)"),
-        ("test/mse", "MSE on unseen people"),
+    """The charts, section by section: those that answer the question."""
+    grid = keys.PICTURES["grid"]
+    yield _chart("IMAGE", 0, grid, imageKeys=[grid], step=0, showRunParams=False)
+    progress = "as training improves them"
+    yield _chart("IMAGE", 0, progress, imageKeys=[keys.PROGRESS], step=epoch, showRunParams=False)
+    for metric, title in (
+        ("test/haarpsi", "HaarPSI on unseen images (higher is clearer)"),
+        ("test/mse", "MSE on unseen images"),
         ("test/auroc", "anomaly AUROC"),
-    )
-    for metric, title in scatters:
+    ):
         yield _chart(
             "SCATTER",
-            2,
+            1,
             f"{title} against log10 parameters",
             xaxis={"key": SIZE, "type": "METRIC", "dataAccessKey": SIZE},
             yaxis={"key": metric, "type": "METRIC", "dataAccessKey": metric},
         )
-    yield _chart(
-        "PARALLEL",
-        2,
-        "size, bottleneck, clarity, error, detection",
-        selectedParams=["family"],
-        selectedMetrics=[SIZE, "cost/latent", "test/lsd", "test/mse", "test/auroc"],
-        showAllRuns=False,
-    )
     for metric, title in (
-        ("test/lsd", "log-spectral distance (dB)"),
-        ("test/psnr", "PSNR (dB)"),
-        ("test/ssim", "SSIM"),
+        ("test/haarpsi", "HaarPSI, unseen"),
+        ("train/haarpsi", "HaarPSI, training"),
         ("test/auroc", "AUROC"),
-        ("test/ap", "average precision"),
-        ("test/fpr95", "FPR at 95 % TPR"),
     ):
-        yield _chart("BAR", 3, title, metricKey=metric, dataAccessKey=metric)
+        yield _chart("BAR", 1, title, metricKey=metric, dataAccessKey=metric)
+    for name, title in (("val_mse", "validation MSE"), ("train_mse", "training MSE")):
+        yield _line(2, keys.curve(name), title, "log")
 
 
 def _line(section: int, metric: str, title: str, scale: str) -> dict[str, Any]:
