@@ -79,10 +79,10 @@ def clause(claim: Claim, c: Comparison) -> str:
         told = f"{estimate}, without an interval"
     elif reading == "yes":
         told = f"yes, by {amount}"
-    elif reading == "no" and c.reduction.high < 0:
+    elif reading == "no" and c.reduction.high < 0 and -c.reduction.estimate >= claim.margin:
         told = f"no, the larger is less clear, by {amount}"
     elif reading == "no":
-        told = f"no, not by the margin of {whole(claim.margin)} ({estimate})"
+        told = f"no, not by as much as {whole(claim.margin)} ({estimate})"
     else:
         told = f"{'too close to call' if one else 'undecided'} ({estimate}; {span(c.reduction)})"
     return f"for {c.family} {told}" + (" (its latent changes too)" if c.confounded else "")
