@@ -207,7 +207,6 @@ def test_bootstrap_within_kinds_agrees_with_the_strata():
     [
         ({"confidence": 0.4}, "above 0.5"),
         ({"margin": -1.0}, "at least 0"),
-        ({"metric": "psnr"}, "auroc, mse, lsd"),
         ({"labels": np.ones(240)}, "only one kind"),
     ],
 )

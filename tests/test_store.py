@@ -136,6 +136,7 @@ def test_an_experiment_that_is_gone_is_made_anew_and_the_mend_named(
         if what == "renamed":
             base.execute("UPDATE experiments SET name = 'mine' WHERE name = 'clarity'")
         else:
+            base.execute("DELETE FROM experiment_tags")
             base.execute("DELETE FROM experiments WHERE name = 'clarity'")
     client = open_store(root)
     assert client.get_experiment_by_name("clarity") is not None

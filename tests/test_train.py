@@ -22,6 +22,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
+import clarity
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_tree
 from clarity.layout import CHECKPOINTS, Training
@@ -203,7 +204,12 @@ def test_bad_requests_are_one_line(change: Change) -> None:
     assert not Path("models").exists()
 
 
-def test_the_fingerprint_follows_what_shapes_the_training_and_nothing_else(change: Change) -> None:
+def test_the_fingerprint_follows_what_shapes_the_training_and_nothing_else(
+    change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if the package had been imported from this project.
+    monkeypatch.setattr(clarity, "__file__", str(Path("src/clarity/__init__.py").resolve()))
+
     def current(model: str = "fcn", seed: int = 0) -> str:
         found = fingerprint(load_params(), model, seed, torch.device("cpu"), "fp32")
         return str(found["fingerprint"])

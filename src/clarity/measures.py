@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+#: Costly ones, measured of a sample of train and test alone.
+SAMPLED = frozenset({"mdsi", "fsim", "vif", "dss", "ms_ssim"})
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -38,6 +41,11 @@ class Measure:
     source: str
     opinion: tuple[float, float] | None = None
     bounds: tuple[float, float] = (0.0, math.inf)
+
+    @property
+    def every(self) -> bool:
+        """Whether it is cheap enough to be measured of every normal image."""
+        return self.key not in SAMPLED
 
     def distance(self, value: float) -> float:
         """As a distance from the original: 0 for an identical picture, larger is worse."""

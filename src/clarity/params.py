@@ -290,8 +290,9 @@ class Gate(Section):
     @field_validator("metric")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value != AUROC and value not in MEASURES:
-            raise ValueError(f"no such metric; there are {AUROC}, {', '.join(MEASURES)}")
+        known = (AUROC, *(key for key, measure in MEASURES.items() if measure.every))
+        if value not in known:
+            raise ValueError(f"not measured of every image; there are {', '.join(known)}")
         return value
 
 

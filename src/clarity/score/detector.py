@@ -142,7 +142,16 @@ class Detector:
             if metrics:
                 seen = self.inspect(batch)
                 score, made = seen.scores[self.score_name], seen.reconstruction
-                measured.append({k: v.double().cpu().numpy() for k, v in seen.metrics.items()})
+                import torch
+
+                from clarity.evaluate.perceptual import perceptual  # for the gate alone
+
+                original = torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous().float() / 255
+                likeness = perceptual(
+                    seen.reconstruction, original.to(seen.reconstruction.device), every=True
+                )
+                found = {**seen.metrics, **likeness}
+                measured.append({k: v.double().cpu().numpy() for k, v in found.items()})
             else:
                 score, made = self.one(batch, reconstruct=reconstruct)
             scores.append(score.double().cpu().numpy())
