@@ -109,6 +109,7 @@ def identity_tags(params: Params, training: Training, fingerprint: str) -> dict[
         TAG_MODEL: training.model,
         TAG_FAMILY: family,
         keys.SIZE: size(training.model, family),
+        keys.ORDER: f"{list(params.models).index(training.model):04}-{training.seed:010}",
         TAG_SEED: str(training.seed),
         TAG_STAGE: stage,
         TAG_FINGERPRINT: fingerprint,

@@ -18,6 +18,8 @@ CONTENT = "clarity.content"
 #: Who mirrors live: ``host:pid:start``; tells a crashed training from a running one.
 PROCESS = "clarity.process"
 SIZE = "clarity.size"
+#: Place in params.yaml: what the UI's view is sorted by, so that sizes stand in order.
+ORDER = "clarity.order"
 DIRTY = "clarity.commit_dirty"
 #: The model version that a run's training became.
 VERSION = "clarity.version"

@@ -259,7 +259,11 @@ class Publisher:
                 runs.log_picture(self.client, run_id, path, keys.PROGRESS, epoch)
         for stem, key in keys.PICTURES.items():
             path = one.training.figures / f"{stem}.png"
-            if path.is_file():
+            strip = one.training.figures / "strip.png"
+            if stem == "grid" and strip.is_file():
+                runs.drop_pictures(self.client, run_id, key)
+                runs.log_tile(self.client, run_id, strip, key)
+            elif path.is_file():
                 runs.drop_pictures(self.client, run_id, key)
                 runs.log_picture(self.client, run_id, path, key, 0)
 

@@ -129,6 +129,22 @@ def log_picture(client: MlflowClient, run_id: str, path: Path, key: str, step: i
         client.log_image(run_id, picture.convert("RGB"), key=key, step=step)
 
 
+#: Faces of a tile: with three rows of them it is nearly square, as the UI's tiles are.
+TILE_FACES, ENLARGED = 4, 3
+
+
+def log_tile(client: MlflowClient, run_id: str, strip: Path, key: str) -> None:
+    """Log the first faces of a strip (original, reconstruction, error), enlarged without smoothing:
+    a whole sheet leaves most of a square tile empty and its faces too small to judge."""
+    from PIL import Image
+
+    with Image.open(strip) as picture:
+        side = picture.height // 3
+        tile = picture.convert("RGB").crop((0, 0, min(picture.width, TILE_FACES * side), 3 * side))
+    size = (tile.width * ENLARGED, tile.height * ENLARGED)
+    client.log_image(run_id, tile.resize(size, Image.Resampling.NEAREST), key=key, step=0)
+
+
 def this_process() -> str:
     """``host:pid:start`` of this process."""
     return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"

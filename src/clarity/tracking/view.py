@@ -100,8 +100,9 @@ def state(search: str, epoch: int) -> dict[str, Any]:
     """The page's state: which runs, which columns, which charts."""
     return {
         "searchFilter": search,
-        "orderByKey": "attributes.start_time",
-        "orderByAsc": True,
+        # The image grid shows the list from its end: the smallest of the first family comes first.
+        "orderByKey": f"tags.`{keys.ORDER}`",
+        "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
