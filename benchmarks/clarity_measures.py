@@ -2,9 +2,9 @@
 
     python benchmarks/clarity_measures.py [--set PATH.npy] [--faces 40] [--csv FILE]
 
-The rule: among the measures that move one way along at least 99 % of the ladders and agree with
-our looks as well as the best one does, within its interval, the one that wrong detail fools least.
-It was first written as "never fooled", which no measure is; docs/metrics/clarity.md has the story.
+The rule: of the measures that move one way along at least 99 % of the ladders and agree with at
+least 92 % of our looks, 80 % of those within a family, the one that wrong detail fools least. The
+last was first written as "never fooled", which no measure is (docs/metrics/clarity.md).
 
 Faces: the embedded ones (grey), and with ``--set`` those of an array N×64×64×3 (colour).
 """
