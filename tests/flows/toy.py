@@ -43,7 +43,7 @@ vars:
   - seconds: {seconds}
 stages:
   ingest:
-    cmd: {python} toy.py ingest ${{seconds}} data/raw.txt source.txt
+    cmd: '"{python}" toy.py ingest ${{seconds}} data/raw.txt source.txt'
     deps: [source.txt]
     params: [data]
     outs: [data/raw.txt]
@@ -52,7 +52,7 @@ stages:
       model: ${{models}}
       seed: ${{seeds}}
     cmd: >-
-      {python} toy.py train@${{item.model}}-${{item.seed}} ${{seconds}}
+      "{python}" toy.py train@${{item.model}}-${{item.seed}} ${{seconds}}
       models/${{item.model}}-${{item.seed}}.txt data/raw.txt params.d/${{item.model}}
     deps: [data/raw.txt]
     params: ["models.${{item.model}}"]
@@ -62,19 +62,19 @@ stages:
       model: ${{models}}
       seed: ${{seeds}}
     cmd: >-
-      {python} toy.py evaluate@${{item.model}}-${{item.seed}} ${{seconds}}
+      "{python}" toy.py evaluate@${{item.model}}-${{item.seed}} ${{seconds}}
       evaluations/${{item.model}}-${{item.seed}}.txt models/${{item.model}}-${{item.seed}}.txt
     deps: ["models/${{item.model}}-${{item.seed}}.txt"]
     metrics:
       - evaluations/${{item.model}}-${{item.seed}}.txt:
           cache: false
   compare:
-    cmd: {python} toy.py compare ${{seconds}} reports/table.md evaluations
+    cmd: '"{python}" toy.py compare ${{seconds}} reports/table.md evaluations'
     deps: [evaluations]
     params: [compare]
     outs: [reports/table.md]
   publish:
-    cmd: {python} toy.py publish ${{seconds}} mlruns/published.txt reports/table.md
+    cmd: '"{python}" toy.py publish ${{seconds}} mlruns/published.txt reports/table.md'
     deps: [reports/table.md]
     outs:
       - mlruns/published.txt:
