@@ -22,7 +22,16 @@ from pipelines import groups
 from pipelines.deploy import deploy
 from pipelines.home import home, migrate_database, prepare
 from pipelines.reproduce import run
-from pipelines.server import API, address_file, check_port, launch, running, wait_until_up
+from pipelines.server import (
+    API,
+    CLIENT_AUTH,
+    address_file,
+    check_port,
+    key_file,
+    launch,
+    running,
+    wait_until_up,
+)
 from pipelines.worker import POOL
 from pipelines.worker import launch as launch_worker
 
@@ -70,7 +79,10 @@ def main(
         deploy(root, {}, take_over=home().is_relative_to(root))
         write_json(address_file(), {"api": api, **groups.identity()})
         worker = launch_worker(root, POOL, limit)
-        print(f"Prefect's UI is at {api.removesuffix('/api')} (stop with Ctrl-C)", flush=True)
+        ui = api.removesuffix("/api")
+        print(f"Prefect's UI is at {ui} (stop with Ctrl-C); it asks for the line in {key_file()}")
+        print(f"`prefect …` in another shell: export {API}={api} {CLIENT_AUTH}=$(cat {key_file()})")
+        sys.stdout.flush()
         parts = {
             f"Prefect's server ended by itself; {home() / 'server.log'} says why": server,
             "the worker ended by itself; its output above says why": worker,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -14,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
+from filelock import FileLock
 
 from clarity.errors import ClarityError
 from clarity.files import read_json
@@ -21,6 +24,10 @@ from pipelines import groups
 from pipelines.home import home, migrate_database
 
 API = "PREFECT_API_URL"
+#: What a client shows to the server, and what the server asks for.
+CLIENT_AUTH, SERVER_AUTH = "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"
+#: Origins whose pages may read answers: by default Prefect's is every one.
+CORS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 STARTUP_SECONDS = 120.0
 #: Seconds of silence after which a server that was named is taken for gone.
 GONE_SECONDS = 60.0
@@ -40,15 +47,41 @@ def address_file() -> Path:
     return home() / "server.json"
 
 
+def key_file() -> Path:
+    """Holds ``USER:PASSWORD`` of the servers that this project starts; readable by its owner."""
+    return home() / "server.key"
+
+
+def use_key() -> str:
+    """The secret of this project's servers, made at first, now shown by this process's clients.
+
+    Whoever may speak to a Prefect server may have its worker run any command. Without a secret
+    that is every account of the machine, and every page open in a browser on it.
+    """
+    path = key_file()
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            descriptor, name = tempfile.mkstemp(prefix=".making-", dir=path.parent)  # mode 0600
+            with os.fdopen(descriptor, "w") as handle:
+                handle.write(f"clarity:{secrets.token_urlsafe(24)}")
+            Path(name).replace(path)
+    key = path.read_text().strip()
+    os.environ[CLIENT_AUTH] = key
+    return key
+
+
 def running() -> str | None:
     """Address of the server to use, if one was named or is running in this project."""
-    if os.environ.get(API):
-        return os.environ[API]
+    named = os.environ.get(API)
     try:
-        api = str(read_json(address_file())["api"])
+        own = str(read_json(address_file())["api"])
     except (OSError, ValueError, KeyError):
-        return None
-    return api if answers(api) else None
+        own = None
+    if own is not None and named in (None, "", own) and CLIENT_AUTH not in os.environ:
+        use_key()
+    if named:
+        return named
+    return own if own is not None and answers(own) else None
 
 
 def free_port() -> int:
@@ -98,6 +131,7 @@ def launch(port: int, *, lasting: bool) -> groups.Group:
             "PREFECT__SERVER_EPHEMERAL": "1",
             "PREFECT__SERVER_FINAL": "1",
         }
+    env |= {SERVER_AUTH: use_key(), CORS: f"http://127.0.0.1:{port}"}
     with (home() / "server.log").open("ab") as log:
         return groups.start(command, "prefect server", env=env, output=log, service=True)
 

@@ -104,3 +104,17 @@ def test_an_override_changes_one_key_of_one_recipe(tmp_path: Path) -> None:
     params = load_params(tmp_path / "params.yaml")
     assert params.recipe("fcn-tiny").epochs == 7
     assert params.recipe("fcn-tiny").batch_size == params.train.batch_size
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["history", "ui", "serve", "score .", "lineage champion", "promote", "backfill", "answer"],
+)
+def test_outside_a_project_every_command_is_one_line_and_leaves_nothing(
+    command: str, tmp_path: Path
+) -> None:
+    result = clarity(*command.split(), cwd=tmp_path)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert "no project here" in line
+    assert not list(tmp_path.iterdir())

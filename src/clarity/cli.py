@@ -27,8 +27,28 @@ ModelName = Annotated[str, typer.Option(help="Alias or version of the registered
 MACHINE_SAYS_NO = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 #: Set by `own_source`, so that it tries once.
 SOURCE_TRIED = "CLARITY_SOURCE"
+#: Commands about a project's store, which another may be named for, and about the project itself.
+STORED = {"ui", "serve", "score", "lineage"}
+PROJECT = {"promote", "rollback", "backfill", "history", "restore", "answer", "eye"}
 STAGES = "Stages (DVC runs these)"
 REGISTRY = "Registry"
+
+
+@app.callback()
+def project_first(context: typer.Context) -> None:
+    """Refuse what speaks of a project where there is none, before anything is made there."""
+    from clarity.address import VARIABLE, project_root
+    from clarity.layout import GRAPH
+
+    command = context.invoked_subcommand
+    stored = command in STORED and os.environ.get(VARIABLE)
+    if command not in {*STORED, *PROJECT} or stored or os.environ.get("DVC_ROOT"):
+        return
+    if not (project_root() / GRAPH).is_file():
+        either = f", or name a store in {VARIABLE}" if command in STORED else ""
+        raise ClarityError(
+            f"{Path.cwd()}: no project here (no {GRAPH} here or above); go to its folder{either}"
+        )
 
 
 @app.command()

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 import toy
 from test_reproduce import post
@@ -118,6 +119,41 @@ def test_a_port_that_is_taken_is_named_with_another(deployable: Path, run: Run) 
     named = run(sys.executable, "-m", "pipelines.serve", PREFECT_API_URL="http://127.0.0.1:9/api")
     assert named.returncode == 2
     assert "unset PREFECT_API_URL" in named.stderr
+
+
+def test_nobody_without_the_secret_may_ask_the_server_for_anything(
+    deployable: Path, tmp_path: Path
+) -> None:
+    """Whoever may make a deployment runs commands here: another account, a page in a browser."""
+    deployment = {"name": "x", "flow_id": "0" * 32, "pull_steps": [{"run": "id"}]}
+    asked = (
+        ("POST", "/deployments/", deployment),
+        ("POST", "/flows/", {"name": "x"}),
+        ("POST", "/flow_runs/filter", {}),
+        ("GET", "/admin/settings", None),
+    )
+    foreign = {"Origin": "http://evil.example", "Host": "evil.example:4200"}
+    env = environment()
+    with serving(deployable, tmp_path / "serve.log", env) as api:
+        for method, path, body in asked:
+            for headers in ({}, foreign, {"Authorization": "Basic eDp4"}):
+                answer = httpx.request(method, f"{api}{path}", json=body, headers=headers)
+                assert answer.status_code in (401, 403), (path, answer.text)
+                assert answer.headers.get("access-control-allow-origin") in (None, "")
+        preflight = httpx.options(
+            f"{api}/deployments/",
+            headers={**foreign, "Access-Control-Request-Method": "POST"},
+        )
+        assert preflight.headers.get("access-control-allow-origin") is None
+        assert [flow["name"] for flow in post(api, "/flows/filter")]
+        key = deployable / ".prefect" / "server.key"
+        assert key.stat().st_mode & 0o077 == 0
+        assert key.read_text() not in (tmp_path / "serve.log").read_text()
+        listed = subprocess.run(
+            [sys.executable, "-m", "prefect", "deployment", "ls"],
+            cwd=deployable, env={**env, "PREFECT_API_URL": api}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert "reproduce/nightly" in listed.stdout
 
 
 @pytest.mark.parametrize("kind", ["docker", "kubernetes"])

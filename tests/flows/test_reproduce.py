@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -21,9 +22,10 @@ DVC = (sys.executable, "-m", "dvc")
 
 def post(api: str, path: str, **body: Any) -> Any:
     """Ask the server's API."""
-    request = urllib.request.Request(
-        f"{api}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+    headers = {"Content-Type": "application/json"}
+    if key := os.environ.get("PREFECT_API_AUTH_STRING"):
+        headers["Authorization"] = f"Basic {base64.b64encode(key.encode()).decode()}"
+    request = urllib.request.Request(f"{api}{path}", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)
 
