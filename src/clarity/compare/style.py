@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -65,13 +67,15 @@ def legend(figure: Figure, axes: Any, narrow: bool) -> None:
 def png(figure: Figure, dpi: int) -> bytes:
     """The figure as PNG: 256 colours, no metadata, the same bytes every time."""
     from matplotlib import pyplot
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    # `savefig` draws everything twice, the first time for the layout alone.
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     pyplot.close(figure)
-    buffer.seek(0)
-    return palette(Image.open(buffer).convert("RGB"))
+    return palette(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
 
 
 def palette(image: Any) -> bytes:

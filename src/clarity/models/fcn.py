@@ -69,7 +69,8 @@ def stack(*sizes: int) -> nn.Sequential:
     for number, (inputs, outputs) in enumerate(pairs):
         layer = nn.Linear(inputs, outputs)
         last = number == len(pairs) - 1
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if last else "relu")
-        nn.init.zeros_(layer.bias)
+        if not layer.weight.is_meta:  # torch imports its compiler to draw numbers on "meta"
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if last else "relu")
+            nn.init.zeros_(layer.bias)
         layers += [layer] if last else [layer, nn.ReLU()]
     return nn.Sequential(*layers)
