@@ -1,5 +1,6 @@
 """Prefect flows: when and where the stages run."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -7,3 +8,12 @@ from pathlib import Path
 _source = Path(__file__).resolve().parent.parent / "src"
 if (_source / "clarity").is_dir() and str(_source) not in sys.path:
     sys.path.insert(0, str(_source))
+
+for _name in ("typer", "dvc", "prefect"):
+    if importlib.util.find_spec(_name) is None:
+        print(
+            f"clarity: {sys.executable} has no {_name}, which flows need; `make setup` makes the "
+            "project's environment, `source .venv/bin/activate` enters it",
+            file=sys.stderr,
+        )
+        sys.exit(2)

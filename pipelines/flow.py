@@ -19,7 +19,7 @@ from clarity.files import read_json, write_json
 from pipelines import groups, show
 from pipelines.graph import Graph, locked_stages, order_lock, read_graph
 from pipelines.home import home
-from pipelines.reproduce import NOTHING, check_parallel
+from pipelines.reproduce import NOTHING, fitting
 from pipelines.runs import carried
 from pipelines.stage import StageBusy, StageFailed, run_stage
 
@@ -75,7 +75,7 @@ def reproduce(
     """Run every stage that changed and what depends on it; leave the rest alone.
 
     Args:
-        max_parallel: Stages at once. Times `threads` in params.yaml at most the machine's cores.
+        max_parallel: Stages at once; fewer where that times `threads` exceeds the cores.
         stages: Only these stages and what they need; `train` means every `train@…`. Empty: all.
         timeout: Seconds after which a stage is killed with all it started. Empty: no limit.
         pool: Work pool on whose machines the stages run (docs/scaling.md). Empty: this machine.
@@ -86,7 +86,7 @@ def reproduce(
     log = get_run_logger()
     with carried(log.info) as flow_run:
         if pool is None:
-            check_parallel(max_parallel)
+            max_parallel = fitting(max_parallel, log.warning)
         graph = read_graph(say=log.info)
         names = graph.to_run(stages)
         if not names:

@@ -9,6 +9,7 @@ DVC says what must run, in which order, and what the results are; this says when
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -36,6 +37,25 @@ def check_parallel(max_parallel: int) -> None:
             f"max_parallel={max_parallel} × threads={threads} (params.yaml) is more than the "
             f"{cores()} cores; lower one of them (other threads mean other last bits)"
         )
+
+
+def fitting(max_parallel: int, say: Callable[[str], None]) -> int:
+    """As many stages at once as the cores allow; what is taken off is said.
+
+    For runs that nobody watches begin, a schedule's or the UI's: done slower is better than not.
+
+    Raises:
+        ClarityError: fewer than one is asked for, or params.yaml is broken.
+    """
+    most = max(1, cores() // load_params().threads)
+    if max_parallel <= most:
+        check_parallel(max_parallel)
+        return max_parallel
+    try:
+        check_parallel(max_parallel)
+    except ClarityError as error:
+        say(f"{error}; {most} at once now")
+    return most
 
 
 def main(

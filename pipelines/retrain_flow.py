@@ -100,7 +100,7 @@ def reasons_of(arrivals: Arrivals, enough: float) -> list[str]:
         look(reference_images(), detector), look(arrivals.images, detector), load_params().drift
     )
     get_run_logger().info("%s", report.sentence)
-    show.drift(report)
+    show.drift(report, "New pictures")
     reasons = [report.sentence] if report.drifted else []
     share = len(arrivals.pictures) / len(np.load(train, mmap_mode="r", allow_pickle=False))
     if share >= enough:

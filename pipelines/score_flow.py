@@ -126,6 +126,7 @@ def _score(batch: Path, output: Path, model: str, flow_run: str) -> str:
     show.scored(batch.name, output)
     if summary["scored"]:
         report = drift_of(batch, model)
+        show.drift(report, f"Batch {batch.name}, seen by version {summary['version']}")
         run = record(
             report,
             batch.name,

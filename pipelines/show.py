@@ -6,6 +6,7 @@ Artifacts are a view: where one cannot be made the run goes on.
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import pandas as pd
+from PIL import Image
 from prefect.artifacts import (
     create_image_artifact,
     create_markdown_artifact,
@@ -29,8 +32,11 @@ if TYPE_CHECKING:
 _EPOCH = re.compile(r"\bepoch\s+(\d+)\s*(?:/|of)\s*(\d+)", re.IGNORECASE)
 #: Where MLflow's UI is, for links, where it is not a server that MLFLOW_TRACKING_URI names.
 UI = "CLARITY_MLFLOW_UI"
-#: A picture travels inside its artifact; larger ones are left to the report.
+#: A picture travels inside its artifact, at most so many bytes of it.
 LARGEST_PICTURE = 400_000
+#: Names in a list.
+LISTED = 20
+TABLE = "|---|---|---|"
 
 
 def key(name: str) -> str:
@@ -121,41 +127,81 @@ def mlflow_links(flow_run: str) -> list[str]:
     ]
 
 
-def drift(report: Report) -> None:
-    """A look at drift, test by test."""
-    rows = [
-        f"| {test.quantity} | {test.test} | {test.statistic:.3f} | {test.effect:.2f} "
-        f"| {test.p_adjusted:.2g} | {'**yes**' if test.drifted else 'no'} |"
-        for test in report.tests
+def drift(report: Report, of: str) -> None:
+    """A look at drift, test by test, in words first; ``of`` says whose."""
+    from clarity.score.drift import amount
+
+    parts = [f"**{report.sentence[:1].upper()}{report.sentence[1:]}.**"]
+    if report.tests:
+        rows = [
+            f"| {test.quantity} | {amount(test.effect)} | {test.p_adjusted:.2g} "
+            f"| {'**yes**' if test.drifted else 'no'} | {test.test} | {test.statistic:.3f} |"
+            for test in report.tests
+        ]
+        head = ["| quantity | effect | adjusted p | drifted | test | statistic |"]
+        parts += ["\n".join([*head, "|---|" + "---|" * 5, *rows])]
+    parts += [
+        f"{report.arrived:,} pictures against {report.reference:,} of people whom no model was "
+        "fitted to. Effects of KS are in standard deviations of the reference; that of MMD goes "
+        "from 0 (alike) to 1.41. Drift is a reason to look, not a verdict on the model."
     ]
-    head = ["| quantity | test | statistic | effect | adjusted p | drifted |", "|---|" + "---|" * 5]
-    create_markdown_artifact(
-        "\n".join([f"{report.sentence}\n", *head, *rows]),
-        key="drift",
-        description="Arriving pictures against unseen people of the training data",
-    )
+    create_markdown_artifact("\n\n".join(parts), key="drift", description=of)
 
 
 def scored(batch: str, folder: Path) -> None:
-    """What was scored, and its most anomalous pictures."""
+    """What was scored: numbers, the highest scores by name, and their pictures."""
     summary = json.loads((folder / "summary.json").read_text())
-    rows = [f"| {name} | {summary[name]} |" for name in ("scored", "anomalous", "rejected")]
+    parts = [
+        f"**{summary['anomalous']:,} of {summary['scored']:,} pictures are anomalous**: their "
+        f"`{summary['score']}` is above {summary['threshold']:.4g}. "
+        f"{summary['rejected']:,} could not be used. Tables: `{folder}`."
+    ]
+    table = pd.read_parquet(folder / "scores.parquet").nlargest(LISTED, "score")
+    if len(table):
+        rows = [
+            f"| {_code(str(row.id))} | {row.score:.4g} | {'**yes**' if row.anomaly else 'no'} |"
+            for row in table.itertuples()
+        ]
+        parts += ["## Highest scores", "\n".join(["| picture | score | anomalous |", TABLE, *rows])]
+    refused = pd.read_csv(folder / "rejected.csv", keep_default_na=False, nrows=LISTED)
+    if len(refused):
+        rows = [
+            f"| {_code(str(row.id))} | {_cell(str(row.reason))} |" for row in refused.itertuples()
+        ]
+        parts += ["## Not usable", "\n".join(["| file | reason |", "|---|---|", *rows])]
     create_markdown_artifact(
-        "\n".join([f"Tables in `{folder}`\n", "| | pictures |", "|---|---|", *rows]),
+        "\n\n".join(parts),
         key="scores",
         description=f"Batch {batch}, scored with version {summary['version']}",
     )
-    _picture(folder / "most_anomalous.png", "most-anomalous")
+    _picture(folder / "most_anomalous.png", "most-anomalous", f"Highest scores of batch {batch}")
 
 
-def _picture(path: Path, name: str) -> None:
-    """A picture as an artifact, unless it is too large to travel in one."""
-    if path.is_file() and path.stat().st_size <= LARGEST_PICTURE:
+def _picture(path: Path, name: str, description: str = "") -> None:
+    """A picture as an artifact; what is too large to travel as PNG goes as JPEG, and smaller."""
+    if path.is_file():
+        kind, content = fitting(path)
         create_image_artifact(
-            "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
+            f"data:image/{kind};base64,{base64.b64encode(content).decode()}",
             key=name,
-            description=path.stem,
+            description=description or path.stem,
         )
+
+
+def fitting(path: Path, largest: int = LARGEST_PICTURE) -> tuple[str, bytes]:
+    """A picture's type and bytes, at most ``largest`` of them, as large in pixels as can be."""
+    content = path.read_bytes()
+    if len(content) <= largest:
+        return "png", content
+    with Image.open(path) as stored:
+        picture = stored.convert("RGB")
+    for quality, size in ((90, 1.0), (80, 1.0), (80, 0.7), (70, 0.5), (60, 0.35), (50, 0.2)):
+        buffer = io.BytesIO()
+        pixels = max(1, round(picture.width * size)), max(1, round(picture.height * size))
+        picture.resize(pixels).save(buffer, "JPEG", quality=quality)
+        if buffer.tell() <= largest:
+            break
+    return "jpeg", buffer.getvalue()
 
 
 def sentences(verdicts: Path) -> list[str]:
@@ -163,6 +209,12 @@ def sentences(verdicts: Path) -> list[str]:
     from clarity.tracking import notes
 
     return notes.sentences(json.loads(verdicts.read_text()))
+
+
+def _code(name: str) -> str:
+    """A file's name in a Markdown table, as code: nothing in it is a mark or a link."""
+    plain = _cell(name).replace("`", "'")
+    return f"`{plain}`"
 
 
 def _cell(text: str) -> str:

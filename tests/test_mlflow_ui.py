@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import ARGUMENTS, CHROMIUM, browser, strangers
 from mlflow import MlflowClient
 from playwright.sync_api import Page, expect, sync_playwright
 from tracking_world import ROOT, write_world
@@ -24,15 +24,6 @@ from tracking_world import ROOT, write_world
 from clarity.store import experiment_id, open_store
 from clarity.tracking import keys, publish, view
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 #: The browser may have a busy machine to itself with others, in milliseconds.
 WAIT = 120_000
 NAMES = ("conv-small-0", "pca-3-0")
@@ -188,3 +179,29 @@ def test_a_version_shows_its_card(page: Page, address: str, shoot: None) -> None
     page.goto(f"{address.partition('#')[0]}#/models/clarity/versions/1")
     expect(page.get_by_role("heading", name=NAMES[0])).to_be_visible(timeout=WAIT)
     expect(page.get_by_role("heading", name="Limits")).to_be_visible()
+
+
+def test_no_page_asks_another_host(address: str, client: MlflowClient) -> None:
+    """As a browser sees MLflow that was never there."""
+    experiment = experiment_id(client)
+    run = client.search_runs([experiment])[0].info.run_id
+    base = address.partition("#")[0]
+    with browser() as context:
+        asked = strangers(context)
+        page = context.new_page()
+        for place in (
+            *("", "#/", "#/experiments", f"#/experiments/{experiment}", "#/models", "#/prompts"),
+            *(f"#/experiments/{experiment}/runs/{run}", "#/models/clarity", "#/settings"),
+            *("#/models/clarity/versions/1", address.removeprefix(base)),
+        ):
+            page.goto("about:blank")
+            page.goto(base + place)
+            page.wait_for_timeout(2000)
+            folder = Path(os.environ.get("CLARITY_SCREENSHOTS", "/dev/null"))
+            if folder.is_dir():
+                name = re.sub(r"\W+", "-", place)[:40]
+                page.screenshot(path=folder / f"mlflow-{name}.png")
+            said = page.inner_text("body").lower()
+            assert "usage data" not in said, place
+            assert "telemetry" not in said, place
+    assert asked == []

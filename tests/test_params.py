@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clarity.params import load_params
+from clarity.presets import apply_preset
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,8 +46,8 @@ MISTAKES = {
     ),
     "duplicate model": ("conv-medium:", "conv-small:", ["conv-small", "twice"]),
     "unknown device": ("device: auto", "device: gpu", ["device", "'cuda'"]),
-    "no seed": ("seeds:\n  - 0", "seeds: []", ["seeds", "at least one"]),
-    "seed twice": ("seeds:\n  - 0", "seeds: [1, 1]", ["seeds", "twice"]),
+    "no seed": ("seeds:\n- 0", "seeds: []", ["seeds", "at least one"]),
+    "seed twice": ("seeds:\n- 0", "seeds: [1, 1]", ["seeds", "twice"]),
     "no thread": ("threads: 2", "threads: 0", ["threads"]),
     "torn YAML": ("metric: auroc", "metric: [auroc", ["not valid YAML"]),
     "no data set named": ("source: faces", "source: torchvision", ["data", "name"]),
@@ -92,6 +93,22 @@ def test_a_preset_keeps_comments_and_is_applied_once(tmp_path: Path) -> None:
     assert params.models["vae-large"].latent == 64
     assert "# Threads of every stage." in (tmp_path / "params.yaml").read_text()
     assert "already there" in clarity("preset", "full", cwd=tmp_path).stdout
+
+
+def test_dvc_writes_the_file_as_it_stands(tmp_path: Path) -> None:
+    """`dvc exp run -S` and a preset change what they were told to and no other line."""
+    from dvc.utils.serialize import modify_yaml
+
+    path = tmp_path / "params.yaml"
+    for preset in (False, True):
+        path.write_text((ROOT / "tests/params.yaml").read_text())
+        if preset:
+            (tmp_path / "presets").symlink_to(ROOT / "presets")
+            apply_preset("full", tmp_path)
+        before = path.read_text()
+        with modify_yaml(str(path)):
+            pass
+        assert path.read_text() == before
 
 
 def test_an_override_changes_one_key_of_one_recipe(tmp_path: Path) -> None:

@@ -1,6 +1,13 @@
 """Clarity: does a larger autoencoder reconstruct more clearly, and is it the better detector?"""
 
+from __future__ import annotations
+
+import importlib
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clarity.project import Project
 
 # Before any tool is imported: nothing here phones home, no tool loads a pickle, and MLflow draws no
 # bar for each file beside ours.
@@ -18,3 +25,14 @@ for _name, _value in {
 # Read once, when torch is loaded; a user's own wish wins. Results do not depend on it.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def open(path: str | os.PathLike[str] | None = None) -> Project:
+    """The project at ``path`` or above it; None: the one we stand in. docs/python.md.
+
+    Raises:
+        clarity.errors.ClarityError: there is none, or its params.yaml has a mistake.
+    """
+    # Not by a statement: every module that imports the package would stand above every room.
+    project: Project = importlib.import_module("clarity.project").open_project(path)
+    return project

@@ -21,12 +21,16 @@ WHAT_WORKS = (
 )
 
 
-def project_root() -> Path:
+def project_root(start: Path | None = None) -> Path:
     """The project's root: ``DVC_ROOT`` (the main checkout, also in a temporary experiment's
-    workspace), else the nearest directory upwards with a ``dvc.yaml``, else where we are."""
-    if root := os.environ.get("DVC_ROOT"):
+    workspace), else the nearest directory upwards with a ``dvc.yaml``, else where we are.
+
+    Args:
+        start: look from there instead, whatever ``DVC_ROOT`` says.
+    """
+    if start is None and (root := os.environ.get("DVC_ROOT")):
         return Path(root).resolve()
-    here = Path.cwd().resolve()
+    here = (start or Path.cwd()).resolve()
     for directory in (here, *here.parents):
         if (directory / GRAPH).is_file():
             return directory

@@ -16,7 +16,6 @@ from clarity.layout import PARAMS
 from clarity.params import load_params, parse_params
 
 PRESETS = Path("presets")
-NULL = "tag:yaml.org,2002:null"
 
 
 def merge(target: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -48,13 +47,8 @@ def apply_preset(name: str, root: Path) -> bool:
         raise ClarityError(f"preset {name!r}: there is none; there are: {known}")
     path = root / PARAMS
     load_params(path)
-    yaml = YAML()
+    yaml = YAML()  # as DVC writes the file after `dvc exp run -S`
     yaml.preserve_quotes = True
-    yaml.width = 100
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(
-        type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
-    )
     before = path.read_text()
     content = yaml.load(before)
     merge(content, YAML().load(source.read_text()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -98,6 +100,9 @@ def test_a_version_comes_back_with_the_same_digests(repository: Path, here: Path
     assert evaluation == version.tags["clarity.evaluation"]
     with pytest.raises(ClarityError, match="there already"):
         run("3", place)
+    advice = re.findall("`(git worktree [^`]+)`", told[0])[0]
+    shell(*shlex.split(advice))
+    assert not place.exists()
 
 
 def test_retraining_brings_the_data_and_says_the_stages_own_cause(

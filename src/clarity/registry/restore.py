@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def run(version: str, target: Path | None, *, retrain: bool = False, say: Say = 
     say(
         f"version {record.number} ({training.name}) is in {place}, at commit {commit[:12]}: "
         f"{how}, weights and evaluation have the same digests; "
-        f"`git worktree remove {place}` takes it away"
+        f"`git worktree remove --force {shlex.quote(str(place))}` takes it away"
     )
 
 
@@ -158,8 +159,11 @@ def _bring_back(root: Path, place: Path, training: Training, retrain: bool) -> s
         _dvc(place, place, "pull", *stages)
         if all(path.is_file() for path in paths):
             return "pulled from DVC's remote"
-    _need(_dvc(place, place, "repro", stages[-1]))
-    return "made again by `dvc repro`"
+    done = _dvc(place, place, "repro", stages[-1])
+    _need(done)
+    # DVC's run cache knows stages that ran with these inputs, whatever was checked out since.
+    ran = f"Running stage '{stages[1]}'" in done.stdout
+    return "trained again by `dvc repro`" if ran else "from DVC's run cache, without a training"
 
 
 def _verify(record: Record, training: Training, place: Path) -> None:

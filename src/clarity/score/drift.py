@@ -39,6 +39,8 @@ Images = NDArray[np.uint8]
 LARGEST = 500
 #: Images whose statistics are in memory at a time.
 BATCH = 1024
+#: Effects from here on are not told apart.
+BEYOND = 100
 #: Weights of red, green and blue in brightness (ITU-R BT.601).
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -53,6 +55,14 @@ class Sample:
     errors: Floats | None = None
     #: N×D latent codes; None without a model.
     codes: Floats | None = None
+
+
+def amount(effect: float) -> str:
+    """An effect for the eye: two digits, or that it is beyond all measure.
+
+    Where the reference does not vary at all (grey pictures have no colour) any difference is.
+    """
+    return f"{effect:.2f}" if effect < BEYOND else f"over {BEYOND}"
 
 
 @dataclass(frozen=True)
@@ -94,10 +104,10 @@ class Report:
             largest = max(self.tests, key=lambda test: test.effect)
             return (
                 f"no drift in {self.arrived} pictures (largest effect: {largest.quantity}, "
-                f"{largest.effect:.2f})"
+                f"{amount(largest.effect)})"
             )
         named = ", ".join(
-            f"{test.quantity} ({test.test}, effect {test.effect:.2f}, p {test.p_adjusted:.2g})"
+            f"{test.quantity} ({test.test}, effect {amount(test.effect)}, p {test.p_adjusted:.2g})"
             for test in sorted(found, key=lambda test: -test.effect)
         )
         return f"drift in {self.arrived} pictures: {named}"

@@ -6,7 +6,6 @@ Log it with ``mlflow.pyfunc.log_model(python_model=<this file>, artifacts={"weig
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import mlflow
@@ -18,12 +17,13 @@ from clarity.score.detector import Detector, Files
 from clarity.score.pictures import encode_png, error_map
 from clarity.score.requests import read_images
 
-# MLflow advises type hints at every load; they would be taken for the signature and refuse arrays.
-warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
-
 
 class ScoringModel(PythonModel):
     """Images in; for each its anomaly score, the threshold and whether it lies above it."""
+
+    # MLflow would advise type hints at every load, past every filter of warnings. They would be
+    # taken for the signature and refuse arrays.
+    _skip_type_hint_validation = True
 
     def load_context(self, context: PythonModelContext) -> None:
         """Rebuild network, scorer and threshold from the version's own artifacts."""

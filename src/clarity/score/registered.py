@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes
-from clarity.layout import Training
+from clarity.layout import PARAMS, Training
 from clarity.redact import printable, redact
 from clarity.score.detector import Detector, Files
 
@@ -69,12 +69,15 @@ class Registered:
         return f"{self.name} version {self.number} ({self.training})"
 
 
-def load_registered(wanted: str, *, name: str | None = None) -> Registered:
+def load_registered(
+    wanted: str, *, name: str | None = None, root: Path | None = None
+) -> Registered:
     """Load a version by number or alias from the store.
 
     Args:
         wanted: ``champion``, ``challenger``, ``3`` or ``v3``.
         name: of the registered model; None: ``gate.name`` of params.yaml.
+        root: the project's, where we are not in it.
 
     Raises:
         ClarityError: no such version or alias, or its files are gone or broken.
@@ -83,8 +86,9 @@ def load_registered(wanted: str, *, name: str | None = None) -> Registered:
     from clarity.score.foreign import foreign
     from clarity.store import open_store
 
-    name = name or load_params().gate.name
-    number, tags = find_version(open_store(), name, wanted)
+    here = root or Path()
+    name = name or load_params(here / PARAMS).gate.name
+    number, tags = find_version(open_store(root), name, wanted)
     found = Registered(
         name,
         number,
@@ -92,7 +96,7 @@ def load_registered(wanted: str, *, name: str | None = None) -> Registered:
         printable(tags.get(TAG_NAME, "?")),
         Detector.load(files_of(name, number, tags)),
     )
-    if note := foreign(tags):
+    if note := foreign(tags, here):
         advice = "`clarity promote` puts a model of this data before the gate"
         print(f"clarity: {found.label} {note}; {advice}", file=sys.stderr)
     return found

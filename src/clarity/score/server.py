@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from clarity.errors import ClarityError
@@ -59,8 +58,6 @@ def application(model: str) -> tuple[FastAPI, str]:
     from mlflow.exceptions import MlflowException
     from mlflow.pyfunc import scoring_server
 
-    # MLflow advises whoever writes a model, not whoever serves one.
-    warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")
     label = f"{name} version {number} ({printable(tags.get(TAG_NAME, '?'))})"
     if note := foreign(tags):
         print(f"clarity: {label} {note}", file=sys.stderr)
