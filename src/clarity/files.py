@@ -8,13 +8,16 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from clarity.machine import disk_error
 
 
 def sync_directory(path: Path) -> None:
@@ -32,7 +35,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     On an exception the temporary file is removed and ``path`` stays as it was. What a killed
     process left beside it is removed by the next one that writes there.
+
+    Raises:
+        OSError: the disk refuses; with ``path`` as its file name, whatever library wrote.
     """
+    try:
+        with _beside(path) as temporary:
+            yield temporary
+    except Exception as error:
+        number = disk_error(error)
+        about = os.path.basename(getattr(error, "filename", None) or f".{path.name}.")
+        if number is None or not about.startswith(f".{path.name}."):
+            raise  # nothing of the disk's, or about another file
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     descriptor, name = tempfile.mkstemp(
@@ -104,6 +123,18 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def note_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Add to a side file that nothing depends on; where that cannot be, say so and go on."""
+    try:
+        before = read_json(path)
+    except (OSError, ValueError):
+        before = {}
+    try:
+        write_json(path, {**(before if isinstance(before, dict) else {}), **values})
+    except OSError as error:
+        print(f"clarity: {path}: not written ({error.strerror}); nothing needs it", file=sys.stderr)
+
+
 def fresh_directory(path: Path) -> Path:
     """Empty ``path`` (or make it) and return it; for undeclared scratch, never for outputs."""
     shutil.rmtree(path, ignore_errors=True)
@@ -120,6 +151,12 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes as 64 hexadecimal digits, in constant memory."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def md5_file(path: Path) -> str:
+    """MD5 of a file's bytes: DVC's name for content, not a safeguard."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def sha256_tree(path: Path) -> str:

@@ -72,7 +72,7 @@ def png(figure: Figure, dpi: int) -> bytes:
 
     # `savefig` draws everything twice, the first time for the layout alone.
     figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     pyplot.close(figure)
     return palette(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import io
-import json
 import math
 import resource
 import shutil
@@ -22,7 +21,7 @@ from safetensors.torch import save
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from clarity.errors import ClarityError
-from clarity.files import read_json, write_bytes, write_json, write_text
+from clarity.files import note_json, write_bytes, write_json, write_text
 from clarity.layout import Training, normals
 from clarity.models.base import Autoencoder
 from clarity.models.build import build, describe
@@ -61,7 +60,7 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
         known = ", ".join(map(str, params.seeds))
         raise ClarityError(f"params.yaml: seeds: {seed} is not listed; there are {known}")
     device = prepare(params.device, params.threads)
-    precision = _precision(recipe.precision, device)
+    precision = resolve_precision(recipe.precision, device)
     train, val = (open_images(normals(split), device) for split in ("train", "val"))
     provenance = fingerprint(params, model, seed, device, precision)
 
@@ -222,7 +221,8 @@ def _fit_pca(
     return state, {ALIKE: network.state_dict()}
 
 
-def _precision(wanted: str, device: torch.device) -> str:
+def resolve_precision(wanted: str, device: torch.device) -> str:
+    """What `train.precision` comes to on a device: ``fp32`` or ``bf16``."""
     able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     if wanted == "bf16" and not able:
         raise ClarityError(
@@ -248,14 +248,10 @@ def _write_timings(path: Path, state: State, images: int, device: torch.device) 
     """Add what the clock measured to the training's timings; the first epoch warms up."""
     speeds = state.speeds[2:] or state.speeds[1:]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    try:
-        before = read_json(path)
-    except (FileNotFoundError, json.JSONDecodeError):
-        before = {}
     measured = {
         "train_seconds": round(state.seconds, 3),
         "images_per_second": round(statistics.median(speeds), 1),
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else peak,
         "train_images": images,
     }
-    write_json(path, before | measured)
+    note_json(path, measured)
