@@ -41,7 +41,7 @@ MISTAKES = {
     "impossible widths": (
         "[16, 32, 64, 128]",
         "[16, 32, 64, 128, 1, 2, 3]",
-        ["models.conv-small", "halve", "at most 6"],
+        ["models.conv-small.widths", "halve", "at most 6"],
     ),
     "duplicate model": ("conv-medium:", "conv-small:", ["conv-small", "twice"]),
     "unknown device": ("device: auto", "device: gpu", ["device", "'cuda'"]),

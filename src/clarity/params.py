@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from clarity.errors import ClarityError
-from clarity.layout import IMAGE_SIZE, PARAMS
+from clarity.layout import PARAMS, Shape
 from clarity.measures import DISTANCES, MEASURES
 from clarity.problems import first_problem, short
 from clarity.yaml_text import parse_mapping
@@ -106,6 +106,9 @@ class Preprocess(Section):
     """Checks, splits and synthetic anomalies."""
 
     seed: Seed
+    #: Pixels of a side, and channels (1: grey, 3: RGB), of every image.
+    size: Literal[32, 64, 96, 128, 256]
+    channels: Literal[1, 3]
     #: The value that is white in integer pictures, where it is below their type's largest.
     white: Annotated[int, Field(ge=1, le=2**31 - 1)] | None
     split: Split
@@ -113,6 +116,11 @@ class Preprocess(Section):
     #: More than this share of rejected images stops the run.
     max_rejected: Share
     anomalies: Anomalies
+
+    @property
+    def shape(self) -> Shape:
+        """Of every image after this stage."""
+        return Shape(self.size, self.channels)
 
 
 class Train(Section):
@@ -136,7 +144,7 @@ class Train(Section):
     patience: Positive
     flip: bool
     #: Largest shift in pixels, in either direction.
-    shift: Annotated[int, Field(ge=0, lt=IMAGE_SIZE // 2)]
+    shift: Annotated[int, Field(ge=0)]
     #: Largest relative change of contrast, and of brightness on [-1, 1].
     jitter: Share
     precision: Literal["auto", "fp32", "bf16"]
@@ -160,7 +168,7 @@ class TrainOverrides(Section):
     clip: Annotated[float, Field(gt=0)] | None = None
     patience: Positive | None = None
     flip: bool | None = None
-    shift: Annotated[int, Field(ge=0, lt=IMAGE_SIZE // 2)] | None = None
+    shift: Annotated[int, Field(ge=0)] | None = None
     jitter: Share | None = None
     precision: Literal["auto", "fp32", "bf16"] | None = None
     beta: Annotated[float, Field(ge=0)] | None = None
@@ -191,20 +199,23 @@ class Model(Section):
                 raise ValueError("family pca has no widths, only latent")
         elif not self.widths:
             raise ValueError(f"family {self.family} needs widths, a list of at least one number")
-        if self.family in ("conv", "ae", "vae"):
-            halvings = IMAGE_SIZE.bit_length() - 1
-            if len(self.widths) > halvings:
-                raise ValueError(
-                    f"{len(self.widths)} widths halve a {IMAGE_SIZE}-pixel image "
-                    f"{len(self.widths)} times; at most {halvings} are possible"
-                )
         if self.decoder_widths is not None and self.family != "fcn":
             raise ValueError("decoder_widths is for family fcn only")
         if (self.family == "conv") != (self.latent is None):
             raise ValueError("latent is a number for every family but conv, where it is left out")
-        if self.latent is not None and self.latent > IMAGE_SIZE * IMAGE_SIZE * 3:
-            raise ValueError("latent is larger than the image")
         return self
+
+    def misfit(self, shape: Shape) -> str:
+        """The key that images of this shape make impossible, and why; empty where all fits."""
+        halvings = (shape.size & -shape.size).bit_length() - 1
+        if self.family in ("conv", "ae", "vae") and len(self.widths) > halvings:
+            return (
+                f"widths: {len(self.widths)} of them halve a {shape.size}-pixel image "
+                f"{len(self.widths)} times; at most {halvings} are possible"
+            )
+        if self.latent is not None and self.latent > shape.elements:
+            return f"latent: {self.latent} is more than the {shape.elements} numbers of an image"
+        return ""
 
 
 class Evaluate(Section):
@@ -351,6 +362,27 @@ class Params(Section):
                     f"hyphens, {LONGEST_NAME} at most"
                 )
         return value
+
+    @model_validator(mode="after")
+    def _fit(self) -> Params:
+        shape = self.preprocess.shape
+        for name, model in self.models.items():
+            if problem := model.misfit(shape):
+                raise ValueError(f"models.{name}.{problem}")
+        measure = MEASURES[self.compare.measure]
+        if measure.smallest > shape.size:
+            known = ", ".join(k for k in DISTANCES if MEASURES[k].smallest <= shape.size)
+            raise ValueError(
+                f"compare.measure: {measure.key} needs {measure.smallest} pixels, and "
+                f"preprocess.size is {shape.size}; there are {known}"
+            )
+        shifts = {f"models.{name}.train": model.train.shift for name, model in self.models.items()}
+        for where, shift in {"train": self.train.shift, **shifts}.items():
+            if shift is not None and shift >= shape.size // 2:
+                raise ValueError(
+                    f"{where}.shift: {shift} pixels of {shape.size}; at most {shape.size // 2 - 1}"
+                )
+        return self
 
     def model(self, name: str) -> Model:
         """The entry of one model, or an error that lists the names there are."""

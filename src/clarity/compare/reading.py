@@ -88,12 +88,15 @@ class _Reader:
         self._seeds = params.seeds
         self._primary = params.compare.measure
         self._keys = keys
+        self._size = 0
         self.measures: tuple[str, ...] = ()
         self.rows: dict[Population, dict[str, Rows]] = {}
 
     def model(self, name: str) -> ModelResults:
         """One model over its seeds."""
         trainings = tuple(Training(name, seed) for seed in self._seeds)
+        spectra = _spectra(trainings)
+        self._size = 2 * spectra["train"].power.shape[1]
         details = tuple(_details(training) for training in trainings)
         frames = [self._table(t, t.per_image, self._keys) for t in trainings]
         scores = sorted(str(c) for c in frames[0] if str(c).startswith("score_"))
@@ -117,7 +120,7 @@ class _Reader:
             metrics=self._metrics(trainings, frames),
             same_compute=self._same_compute(trainings),
             budgets=budgets,
-            spectra=_spectra(trainings),
+            spectra=spectra,
             scores={s.removeprefix("score_"): _stack(frames, s, judged) for s in scores},
             best_score=best,
             val_auroc=area,
@@ -175,7 +178,8 @@ class _Reader:
                 f"{path}: not readable as Parquet ({type(error).__name__}); {mend}"
             ) from None
         if not self.measures:
-            there = [key for key in MEASURES if key in frame]
+            fit = [key for key, one in MEASURES.items() if one.smallest <= self._size]
+            there = [key for key in fit if key in frame]
             self.measures = tuple(sorted(there, key=lambda key: key != self._primary))
         if not scored and not len(frame):
             return frame

@@ -172,6 +172,16 @@ class Results:
         return bool(normals["group"].duplicated().any())
 
     @property
+    def size(self) -> int:
+        """Pixels of an image's side: of a spectrum's rings there are half as many."""
+        return 2 * int(self.models[0].spectra["train"].power.shape[1])
+
+    @property
+    def left_out(self) -> tuple[Measure, ...]:
+        """Measures that need larger images than these."""
+        return tuple(one for one in MEASURES.values() if one.smallest > self.size)
+
+    @property
     def faces(self) -> bool:
         """Whether the source says that its images are faces and its groups people."""
         return self.source.get("source") == "faces"

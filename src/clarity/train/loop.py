@@ -181,7 +181,7 @@ def _keep(
 
 
 def _batch(setting: Setting, rows: Tensor, draws: torch.Generator) -> Tensor:
-    """Images of these rows as the network sees them in training, N×3×64×64 in [-1, 1]."""
+    """Images of these rows as the network sees them in training, N×C×H×H in [-1, 1]."""
     recipe = setting.recipe
     stored = setting.train.rows(rows)
     x = to_input(augment(stored, draws, flip=recipe.flip, shift=recipe.shift))

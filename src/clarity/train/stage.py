@@ -62,11 +62,12 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
         raise ClarityError(f"params.yaml: seeds: {seed} is not listed; there are {known}")
     device = prepare(params.device, params.threads)
     precision = _precision(recipe.precision, device)
-    train, val = (open_images(normals(split), device) for split in ("train", "val"))
+    shape = params.preprocess.shape
+    train, val = (open_images(normals(split), shape, device) for split in ("train", "val"))
     provenance = fingerprint(params, model, seed, device, precision)
 
     torch.manual_seed(seed)
-    network = build(spec, model, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
+    network = build(spec, model, shape, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
     network.start_from(*train.moments())
     network.to(device)
     batches = math.ceil(len(train) / recipe.batch_size)
