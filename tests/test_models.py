@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from clarity.errors import ClarityError
+from clarity.layout import Shape
 from clarity.models.ae import PlainAutoencoder
 from clarity.models.base import to_images, to_input, to_unit
 from clarity.models.build import build, count_parameters, describe, load
@@ -171,6 +172,31 @@ def test_a_model_that_cannot_be_loaded_is_one_line(
     with pytest.raises(ClarityError, match=message) as raised:
         load(tmp_path)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("family", TINY)
+@pytest.mark.parametrize("shape", [Shape(32, 1), Shape(96, 3), Shape(128, 1)], ids=str)
+def test_every_family_takes_every_size_and_comes_back_with_it(
+    family: str, shape: Shape, tmp_path: Path
+) -> None:
+    network = build(TINY[family], "tiny", shape).eval()
+    x = torch.rand(2, *shape.planes) * 2 - 1
+    assert network(x).shape == x.shape
+    (tmp_path / "model.json").write_text(json.dumps(describe(TINY[family], "tiny", 0, network)))
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    again = load(tmp_path)
+    assert again.shape == shape
+    assert torch.equal(again(x), network(x))
+
+
+def test_grey_costs_a_third_of_the_layers_at_the_image() -> None:
+    """And a side that halves into an odd one is halved no further."""
+    spec = Model(family="fcn", widths=(16,), latent=3)
+    grey, colour = (build(spec, "fcn", Shape(64, channels)) for channels in (1, 3))
+    ends = 16 * 64 * 64 + 64 * 64 * (16 + 1)  # weights in, weights and biases out
+    assert count_parameters(colour) - count_parameters(grey) == 2 * ends
+    with pytest.raises(ClarityError, match=r"models\.c\.widths: 6 .* at most 5"):
+        build(Model(family="conv", widths=(2,) * 6), "c", Shape(96, 3))
 
 
 def test_weights_of_another_size_are_refused_in_one_line(tmp_path: Path) -> None:

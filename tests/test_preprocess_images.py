@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from clarity.layout import Shape
 from clarity.preprocess.images import ImageProblem, decode, from_array, to_square
 
 
@@ -141,6 +142,9 @@ def test_square_is_the_centre() -> None:
     assert (to_square(wide, SHAPE) == PIXELS[0, 0]).all()
     assert (to_square(wide.swapaxes(0, 1), SHAPE) == PIXELS[0, 0]).all()
     assert to_square(PIXELS, SHAPE).shape == (64, 64, 3)
+    assert to_square(PIXELS, Shape(96, 1)).shape == (96, 96, 1)
+    one_shade = np.repeat(random_images(1, (32, 32))[0][..., :1], 3, axis=2)
+    np.testing.assert_array_equal(to_square(one_shade, Shape(32, 1)), one_shade[..., :1])
 
 
 def test_shrinking_averages_areas() -> None:
