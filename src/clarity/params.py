@@ -7,11 +7,21 @@ where DVC sees it.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from clarity.errors import ClarityError
 from clarity.layout import PARAMS, Shape
@@ -28,6 +38,36 @@ Width = Annotated[int, Field(ge=1, le=65536)]
 #: Folders and DVC's stages bear a model's name.
 LONGEST_NAME = 80
 AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photograph"]
+
+
+#: What training can minimise, and what reports call it; `clarity.models.loss` has the equations.
+LOSSES = {
+    "mse": "MSE", "l1": "L1", "charbonnier": "Charbonnier", "ssim": "SSIM", "ms-ssim": "MS-SSIM",
+}  # fmt: skip
+
+
+def _loss(value: Any) -> Any:
+    """A loss's name, or several with weights above 0."""
+    weights = {value: 1.0} if isinstance(value, str) else value
+    if not isinstance(weights, dict) or not weights:
+        raise ValueError(f"needs one of {', '.join(LOSSES)}, or a mapping of them to weights")
+    for name, weight in weights.items():
+        if name not in LOSSES:
+            raise ValueError(f"{short(str(name))} is no loss; there are {', '.join(LOSSES)}")
+        if type(weight) not in (int, float) or not 0 < weight < math.inf:
+            raise ValueError(f"the weight of {name} is no number above 0")
+    return value if isinstance(value, str) else {n: float(w) for n, w in weights.items()}
+
+
+#: The name of a loss, or weights by name.
+Loss = Annotated[str | dict[str, float], PlainValidator(_loss)]
+
+
+def loss_words(loss: str | Mapping[str, float]) -> str:
+    """``SSIM``, or ``0.16 × L1 + 0.84 × MS-SSIM``."""
+    if isinstance(loss, str):
+        return LOSSES[loss]
+    return " + ".join(f"{weight:g} × {LOSSES[name]}" for name, weight in loss.items())
 
 
 #: The gate's metric that is no measure of reconstruction: the area under the detector's ROC curve.
@@ -131,6 +171,10 @@ class Train(Section):
     #: GFLOP spent on each training image, forward and backward: the budget "for the same compute";
     #: null: not asked. A training runs to the later of the two and keeps the weights of both.
     compute: Annotated[float, Field(gt=0)] | None
+    #: What is minimised: a name, or names with weights; a VAE's is the ELBO, on mse.
+    loss: Loss
+    #: Standard deviation, on [-1, 1], of noise on the network's input while it is trained; 0: none.
+    noise: Annotated[float, Field(ge=0, le=2)]
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
@@ -160,6 +204,8 @@ class TrainOverrides(Section):
 
     epochs: Positive | None = None
     compute: Annotated[float, Field(gt=0)] | None = None
+    loss: Loss | None = None
+    noise: Annotated[float, Field(ge=0, le=2)] | None = None
     batch_size: Positive | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
@@ -376,6 +422,8 @@ class Params(Section):
                 f"compare.measure: {measure.key} needs {measure.smallest} pixels, and "
                 f"preprocess.size is {shape.size}; there are {known}"
             )
+        for name in self.models:
+            self._learns(name)
         shifts = {f"models.{name}.train": model.train.shift for name, model in self.models.items()}
         for where, shift in {"train": self.train.shift, **shifts}.items():
             if shift is not None and shift >= shape.size // 2:
@@ -383,6 +431,21 @@ class Params(Section):
                     f"{where}.shift: {shift} pixels of {shape.size}; at most {shape.size // 2 - 1}"
                 )
         return self
+
+    def _learns(self, name: str) -> None:
+        model, loss = self.models[name], self.recipe(name).loss
+        where = "train.loss" if model.train.loss is None else f"models.{name}.train.loss"
+        if model.family == "vae" and loss != "mse":
+            raise ValueError(
+                f"{where}: {loss_words(loss)}, but {name} is a VAE, whose loss is the ELBO on "
+                f"squared errors; set models.{name}.train.loss: mse"
+            )
+        small, names = MEASURES["ms_ssim"].smallest, [loss] if isinstance(loss, str) else loss
+        if "ms-ssim" in names and self.preprocess.size < small:
+            raise ValueError(
+                f"{where}: ms-ssim needs {small} pixels, and preprocess.size is "
+                f"{self.preprocess.size}; use ssim"
+            )
 
     def model(self, name: str) -> Model:
         """The entry of one model, or an error that lists the names there are."""
@@ -394,6 +457,8 @@ class Params(Section):
     def recipe(self, name: str) -> Train:
         """The recipe of one model: the defaults with its own overrides."""
         overrides = self.model(name).train.model_dump(exclude_none=True)
+        if self.model(name).family == "pca":  # fitted, to the squared error
+            overrides |= {"loss": "mse", "noise": 0.0}
         return self.train.model_copy(update=overrides)
 
 

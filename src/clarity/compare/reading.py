@@ -30,7 +30,7 @@ from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_file
 from clarity.layout import INDEX, SOURCE, Training
 from clarity.measures import MEASURES
-from clarity.params import Params
+from clarity.params import Params, loss_words
 
 #: PSNR of a perfect reconstruction is infinite; means stop here (dB).
 _MOST_PSNR = 100.0
@@ -114,6 +114,7 @@ class _Reader:
             widths=tuple(int(width) for width in first.get("widths") or ()),
             latent=int(first["latent"]),
             parameters=int(first["parameters"]),
+            loss=_loss(trainings[0]),
             flops=int(first["flops"]),
             weight_bytes=int(first["weight_bytes"]),
             trainings=trainings,
@@ -271,6 +272,19 @@ def _budgets(training: Training) -> Mapping[Question, Budget | None]:
             f"run `dvc repro -f train@{training.name}`"
         )
     return found
+
+
+def _loss(training: Training) -> str:
+    content = _json(training.description, f"train@{training.name}")
+    noise = content.get("noise")
+    try:
+        said = loss_words(content.get("loss", "mse"))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise ClarityError(
+            f"{training.description}: loss {content['loss']!r} is not known; "
+            f"run `dvc repro -f train@{training.name}`"
+        ) from None
+    return f"{said} with noise of {noise:g} on the input" if noise else said
 
 
 def _spectra(trainings: Sequence[Training]) -> dict[Population, Spectrum]:

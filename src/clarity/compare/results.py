@@ -64,6 +64,7 @@ class ModelResults:
     Attributes:
         widths: of the encoder's hidden layers or channels; empty for PCA.
         latent: elements of the bottleneck.
+        loss: what training minimised, in words; of several seeds the first one's.
         flops: of one reconstruction.
         metrics: ``metrics[split][measure]``, S×n on ``Results.rows[split][measure]``, of the
             weights of the budget "alike".
@@ -82,6 +83,7 @@ class ModelResults:
     widths: tuple[int, ...]
     latent: int
     parameters: int
+    loss: str
     flops: int
     weight_bytes: int
     trainings: tuple[Training, ...]

@@ -7,6 +7,7 @@ N×H×H×C; errors are measured on [0, 1]. C is 3 (RGB) or 1 (grey).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ class Autoencoder(nn.Module, ABC):
         shape: of the images.
         latent_size: elements of the code.
         parts: names of the loss's parts that `training_loss` returns.
+        criterion: what reconstructions and originals are compared by in training; see
+            `clarity.models.loss`.
     """
 
     latent_size: int
@@ -38,6 +41,7 @@ class Autoencoder(nn.Module, ABC):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
+        self.criterion: Callable[[Tensor, Tensor], Tensor] = nn.functional.mse_loss
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -52,7 +56,12 @@ class Autoencoder(nn.Module, ABC):
         return self.decode(self.encode(x))
 
     def training_loss(
-        self, x: Tensor, progress: float, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        progress: float,
+        generator: torch.Generator | None = None,
+        *,
+        given: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What training minimises, and the parts of it that are worth a curve of their own.
 
@@ -60,12 +69,13 @@ class Autoencoder(nn.Module, ABC):
             x: images, N×C×H×H in [-1, 1].
             progress: share of all steps already taken, in [0, 1].
             generator: source of noise, where the family needs any.
+            given: what the network is to make ``x`` from; None: ``x`` itself.
 
         Returns:
-            The mean squared error on [-1, 1] (four times that on [0, 1]), and no parts. A part is
-            a mean over the images of the batch.
+            The criterion (by default the mean squared error on [-1, 1], four times that on [0, 1]),
+            and no parts. A part is a mean over the images of the batch.
         """
-        return nn.functional.mse_loss(self(x), x), {}
+        return self.criterion(self(x if given is None else given), x), {}
 
     def start_from(self, mean: Tensor, variance: float) -> None:
         """Set what the training images tell beforehand: the untrained output is near ``mean``.

@@ -81,17 +81,24 @@ class Variational(Autoencoder):
         """log σ² of p(x|z), one number for all elements, on [-1, 1]."""
         return bounded(LOG_VARIANCE_BOUND * self.raw_log_variance)
 
-    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def elbo(
+        self,
+        x: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        given: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Both parts of the negative ELBO for each image (each N), in nats, summed over elements.
 
         Args:
             x: images, N×C×H×H in [-1, 1].
             generator: source of the one draw from q(z|x); on the generator's device.
+            given: what q is conditioned on instead of ``x``: with noise, as in Im et al. 2017.
 
         Returns:
             -log p(x|z) and KL(q(z|x) ‖ N(0, I)). Their sum is at least -log p(x) on average.
         """
-        mean, log_variance = self.posterior(x)
+        mean, log_variance = self.posterior(x if given is None else given)
         device = mean.device if generator is None else generator.device
         noise = torch.randn(mean.shape, generator=generator, device=device).to(mean.device)
         z = mean.float() + torch.exp(log_variance.float() / 2) * noise
@@ -110,14 +117,19 @@ class Variational(Autoencoder):
         return self.beta * progress / self.kl_warmup
 
     def training_loss(
-        self, x: Tensor, progress: float, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        progress: float,
+        generator: torch.Generator | None = None,
+        *,
+        given: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The negative ELBO per element, with β and warm-up; its parts, unweighted, in nats.
 
         Dividing by the number of elements changes no optimum; it keeps gradients, and with them
         the clipping norm of the recipe, of the size that the other families have.
         """
-        reconstruction, kl = (part.mean() for part in self.elbo(x, generator))
+        reconstruction, kl = (part.mean() for part in self.elbo(x, generator, given=given))
         loss = (reconstruction + self.kl_weight(progress) * kl) / x[0].numel()
         return loss, {"recon_nats": reconstruction.detach(), "kl_nats": kl.detach()}
 

@@ -47,3 +47,18 @@ def relight(x: Tensor, generator: torch.Generator, jitter: float) -> Tensor:
     contrast, brightness = draws.to(x.device)
     lit: Tensor = x * (1 + contrast) + brightness
     return lit.clamp_(-1, 1)
+
+
+def noisy(x: Tensor, generator: torch.Generator, noise: float) -> Tensor | None:
+    """Each image with Gaussian noise of this standard deviation on [-1, 1]; None where it is 0.
+
+    A denoising autoencoder (Vincent et al. 2008) makes the clean image from it.
+
+    Args:
+        x: images, N×C×H×W in [-1, 1], on any device.
+        generator: source of the draws, on the CPU.
+        noise: not clipped to [-1, 1].
+    """
+    if noise == 0:
+        return None
+    return x + noise * torch.randn(x.shape, generator=generator).to(x.device)
