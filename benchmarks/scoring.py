@@ -28,14 +28,15 @@ from clarity.models.build import build
 from clarity.params import load_params
 from clarity.score.batch import score_parts
 from clarity.score.detector import BATCH, Detector
-from clarity.score.sources import open_source
+from clarity.score.sources import Reading, open_source
 
 ROUNDS = 5
 
 
 def detector_of(name: str, score: str) -> Detector:
     """An untrained model with a fitted scorer."""
-    network = build(load_params().model(name), name).eval()
+    params = load_params()
+    network = build(params.model(name), name, params.preprocess.shape).eval()
     images = torch.randint(0, 256, (80, 64, 64, 3), dtype=torch.uint8)
     with torch.inference_mode():
         latents = network.encode(to_input(images)).flatten(1)
@@ -53,6 +54,7 @@ def seconds(action: Callable[[], object], clock: Callable[[], float]) -> float:
 def ratio(name: str, score: str, path: Path, images: np.ndarray, wall: bool) -> tuple[float, float]:
     """Images a second of the bare forward pass, and of scoring."""
     detector, source = detector_of(name, score), open_source(path)
+    source.reading = Reading(detector.shape)
     clock = time.perf_counter if wall else time.process_time
 
     def bare() -> None:
@@ -89,7 +91,9 @@ def main() -> None:
             before = resident()
             detector = detector_of(name, options.score)
             parts = Path(folder) / "parts"
-            score_parts(open_source(path), detector, parts, Console(quiet=True))
+            source = open_source(path)
+            source.reading = Reading(detector.shape)
+            score_parts(source, detector, parts, Console(quiet=True))
             print(f"{name}: {options.memory:,} images, peak {peak():.0f} MiB ({before:.0f} before)")
             return
         images = rng.integers(0, 256, (options.images, 64, 64, 3), dtype=np.uint8)

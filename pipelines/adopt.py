@@ -25,7 +25,7 @@ class Arrivals:
 
     #: File, its group (empty: none) and the digest of its bytes.
     pictures: list[tuple[Path, str, str]]
-    #: N×64×64×3 uint8, one for each.
+    #: N×H×H×C uint8, one for each.
     images: Images
     rejected: list[tuple[str, str]]
     known: int
@@ -67,7 +67,6 @@ def gather(
     import numpy as np
 
     from clarity.ingest.folder import KINDS
-    from clarity.layout import CHANNELS, IMAGE_SIZE
     from clarity.preprocess.images import ImageProblem, decode, to_square
     from clarity.score.listing import listing, read_bytes
 
@@ -77,7 +76,7 @@ def gather(
     rejected: list[tuple[str, str]] = []
     unscored: list[Path] = []
     verdicts: dict[str, Verdicts] = {}
-    seen = 0
+    seen, shape = 0, params.preprocess.shape
     for entry in (one for folder in folders if folder.is_dir() for one in listing(folder)):
         if entry.path.suffix.lower() not in KINDS:
             continue
@@ -99,7 +98,7 @@ def gather(
                 seen += 1
                 continue
             known.add(digest[:16])
-            images.append(to_square(decode(content, params.preprocess.white)))
+            images.append(to_square(decode(content, params.preprocess.white), shape))
         except ImageProblem as problem:
             rejected.append((str(entry.path), str(problem)))
         else:
@@ -112,7 +111,7 @@ def gather(
             f"{first}: {why}; {len(rejected)} of {len(rejected) + len(pictures)} new pictures "
             "cannot be used, more than preprocess.max_rejected: remove them or raise it"
         )
-    empty = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, CHANNELS), np.uint8)
+    empty = np.empty((0, *shape.stored), np.uint8)
     return Arrivals(pictures, np.stack(images) if images else empty, rejected, seen, unscored)
 
 

@@ -18,8 +18,11 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from clarity.cli import main
+from clarity.layout import Shape
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Of the images of params.yaml.
+SHAPE = Shape(64, 3)
 
 
 def make_project(

@@ -85,6 +85,15 @@ class Project:
         with (self.path / "params.yaml").open("w") as handle:
             yaml.dump(content, handle)
 
+    def here(self) -> Project:
+        """The same with its source linked to this checkout's: for stages run in this process.
+
+        A workspace with a source of its own has the command start anew with that.
+        """
+        shutil.rmtree(self.path / "src")
+        (self.path / "src").symlink_to(ROOT / "src", target_is_directory=True)
+        return self
+
     def copy(self, target: Path) -> Project:
         shutil.copytree(self.path, target, symlinks=True)
         return Project(target)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from data_helpers import SHAPE
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
@@ -190,11 +191,11 @@ class Bent(Autoencoder):
 
 def test_walks_along_an_arc_and_a_line() -> None:
     steps = 32
-    half = latent.walks(Bent(), torch.zeros(1, 1), torch.full((1, 1), math.pi), steps)
+    half = latent.walks(Bent(SHAPE), torch.zeros(1, 1), torch.full((1, 1), math.pi), steps)
     chord = 2 * math.sin(math.pi / 2 / steps)
     assert half.pixel == pytest.approx([(steps * chord / 2) ** 2], rel=1e-4)
     assert half.jump == pytest.approx([1], rel=1e-4)
-    pca = build(Model(family="pca", latent=2), "pca-2")
+    pca = build(Model(family="pca", latent=2), "pca-2", SHAPE)
     pca.load_state_dict(
         {"mean": torch.zeros(12288), "components": torch.eye(12288)[[5, 700]] * 0.5}
     )
@@ -312,15 +313,15 @@ def test_a_mixture_needs_faces_enough_for_its_components() -> None:
 
 
 def test_flops_are_two_a_weight_of_a_linear_network() -> None:
-    fcn = build(Model(family="fcn", widths=(16, 8), latent=3), "fcn-tiny")
+    fcn = build(Model(family="fcn", widths=(16, 8), latent=3), "fcn-tiny", SHAPE)
     weights = sum(p.numel() for p in fcn.parameters() if p.ndim == 2)
     assert cost.flops(fcn) == 2 * weights
-    assert cost.flops(build(Model(family="pca", latent=64), "pca-64")) == 2 * 2 * 64 * 12288
+    assert cost.flops(build(Model(family="pca", latent=64), "pca-64", SHAPE)) == 2 * 2 * 64 * 12288
 
 
 def test_elbo_parts_are_those_of_the_distributions() -> None:
     torch.manual_seed(0)
-    vae = convolutional_vae((4, 8), 5).eval()
+    vae = convolutional_vae((4, 8), 5, SHAPE).eval()
     x = torch.rand(7, 3, 64, 64) * 2 - 1
     with torch.no_grad():
         mean, log_variance = vae.posterior(x)

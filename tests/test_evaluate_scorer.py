@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data_helpers import SHAPE
 from scipy import ndimage
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import ledoit_wolf
@@ -35,7 +36,7 @@ def pictures(count: int, seed: int) -> torch.Tensor:
 @pytest.fixture(params=SPECS)
 def fitted(request: pytest.FixtureRequest) -> tuple[Autoencoder, Scorer]:
     torch.manual_seed(0)
-    network = build(SPECS[request.param], request.param).eval()
+    network = build(SPECS[request.param], request.param, SHAPE).eval()
     train, val = through(network, pictures(40, 1)), through(network, pictures(12, 2))
     errors = squared_error(val.reconstruction, val.original)
     return network, fit_scorer(train.latent, errors, val.latent)

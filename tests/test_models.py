@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data_helpers import SHAPE
 from ruamel.yaml import YAML
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from clarity.errors import ClarityError
+from clarity.layout import Shape
 from clarity.models.ae import PlainAutoencoder
 from clarity.models.base import to_images, to_input, to_unit
 from clarity.models.build import build, count_parameters, describe, load
@@ -59,14 +61,14 @@ def test_the_committed_sizes_have_exactly_the_reports_parameters(
     name: str, full: dict[str, Model]
 ) -> None:
     with torch.device("meta"):
-        network = build(full[name], name)
+        network = build(full[name], name, SHAPE)
     assert count_parameters(network) == PARAMETERS[name]
     assert network.latent_size == LATENT.get(name, 3)
 
 
 def test_the_first_fcn_is_the_printed_list_of_layers(full: dict[str, Model]) -> None:
     with torch.device("meta"):
-        network = build(full["fcn-large"], "fcn-large")
+        network = build(full["fcn-large"], "fcn-large", SHAPE)
     assert isinstance(network, FullyConnected)
     sizes = [layer.out_features for layer in network.modules() if isinstance(layer, nn.Linear)]
     assert sizes == [2048, 1024, 512, 256, 128, 3, 12, 256, 512, 1024, 2048, 12288]
@@ -94,7 +96,7 @@ def test_the_printed_small_fcns_do_not_run_and_ours_put_the_missing_layer_back(
 
     name = "fcn-medium" if width == 1024 else "fcn-small"
     with torch.device("meta"):
-        network = build(full[name], name)
+        network = build(full[name], name, SHAPE)
     ours = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     mended = [12288, width, 128, 64, 32, 12, 3, 12, 32, 64, 128, width, 12288]
     assert [ours[0].in_features, *(layer.out_features for layer in ours)] == mended
@@ -103,7 +105,7 @@ def test_the_printed_small_fcns_do_not_run_and_ours_put_the_missing_layer_back(
 def test_the_printed_convolutional_decoder_gives_16_pixels_and_ours_64(
     full: dict[str, Model],
 ) -> None:
-    network = build(full["conv-large"], "conv-large")
+    network = build(full["conv-large"], "conv-large", SHAPE)
     assert isinstance(network, Convolutional)
     features = network.encoder(torch.zeros(1, 3, 64, 64))
     printed = nn.Sequential(nn.Conv2d(512, 256, 4, stride=2, padding=1), *network.decoder[1:])
@@ -117,7 +119,7 @@ def test_a_vae_differs_from_its_plain_twin_by_its_log_variances_alone(
     size: str, full: dict[str, Model]
 ) -> None:
     with torch.device("meta"):
-        plain, vae = (build(full[f"{family}-{size}"], size) for family in ("ae", "vae"))
+        plain, vae = (build(full[f"{family}-{size}"], size, SHAPE) for family in ("ae", "vae"))
     assert isinstance(plain, PlainAutoencoder)
     assert isinstance(vae, Variational)
     assert plain.latent_size == vae.latent_size == 64
@@ -130,7 +132,7 @@ def test_a_vae_differs_from_its_plain_twin_by_its_log_variances_alone(
 
 @pytest.mark.parametrize("family", TINY)
 def test_a_saved_model_is_rebuilt_to_the_bit(family: str, tmp_path: Path) -> None:
-    network = build(TINY[family], "tiny").eval()
+    network = build(TINY[family], "tiny", SHAPE).eval()
     with torch.no_grad():
         for value in network.state_dict().values():
             value.add_(torch.randn(value.shape) * 0.01)
@@ -161,7 +163,7 @@ def test_a_saved_model_is_rebuilt_to_the_bit(family: str, tmp_path: Path) -> Non
 def test_a_model_that_cannot_be_loaded_is_one_line(
     file: str, content: bytes | None, message: str, tmp_path: Path
 ) -> None:
-    network = build(TINY["fcn"], "tiny")
+    network = build(TINY["fcn"], "tiny", SHAPE)
     (tmp_path / "model.json").write_text(json.dumps(describe(TINY["fcn"], "tiny", 0, network)))
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     (tmp_path / file).unlink()
@@ -172,8 +174,34 @@ def test_a_model_that_cannot_be_loaded_is_one_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("family", TINY)
+@pytest.mark.parametrize("shape", [Shape(32, 1), Shape(96, 3), Shape(128, 1)], ids=str)
+def test_every_family_takes_every_size_and_comes_back_with_it(
+    family: str, shape: Shape, tmp_path: Path
+) -> None:
+    network = build(TINY[family], "tiny", shape).eval()
+    x = torch.rand(2, *shape.planes) * 2 - 1
+    assert network(x).shape == x.shape
+    (tmp_path / "model.json").write_text(json.dumps(describe(TINY[family], "tiny", 0, network)))
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file(weights, tmp_path / "weights.safetensors")
+    again = load(tmp_path)
+    assert again.shape == shape
+    assert torch.equal(again(x), network(x))
+
+
+def test_grey_costs_a_third_of_the_layers_at_the_image() -> None:
+    """And a side that halves into an odd one is halved no further."""
+    spec = Model(family="fcn", widths=(16,), latent=3)
+    grey, colour = (build(spec, "fcn", Shape(64, channels)) for channels in (1, 3))
+    ends = 16 * 64 * 64 + 64 * 64 * (16 + 1)  # weights in, weights and biases out
+    assert count_parameters(colour) - count_parameters(grey) == 2 * ends
+    with pytest.raises(ClarityError, match=r"models\.c\.widths: 6 .* at most 5"):
+        build(Model(family="conv", widths=(2,) * 6), "c", Shape(96, 3))
+
+
 def test_weights_of_another_size_are_refused_in_one_line(tmp_path: Path) -> None:
-    description = describe(TINY["ae"], "tiny", 0, build(TINY["ae"], "tiny"))
+    description = describe(TINY["ae"], "tiny", 0, build(TINY["ae"], "tiny", SHAPE))
     (tmp_path / "model.json").write_text(json.dumps(description))
     save_file({"other": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(ClarityError, match="do not fit") as raised:
@@ -199,7 +227,7 @@ def test_images_survive_the_way_in_and_out() -> None:
 @pytest.mark.parametrize("family", TINY)
 def test_an_untrained_network_starts_near_the_mean_face(family: str) -> None:
     mean = torch.full((3, 64, 64), -0.4)
-    network = build(TINY[family], "tiny")
+    network = build(TINY[family], "tiny", SHAPE)
     network.start_from(mean, 0.1)
     x = to_input(images(8))
     start: Tensor = network(x * 0)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from data_helpers import SHAPE
 from sklearn.decomposition import PCA
 from torch.distributions import Independent, Normal, kl_divergence
 
@@ -19,7 +20,7 @@ from clarity.params import Model
 def tiny(beta: float = 1.0, kl_warmup: float = 0.0) -> Variational:
     torch.manual_seed(0)
     spec = Model(family="vae", widths=(4, 8), latent=6)
-    network = build(spec, "tiny", beta=beta, kl_warmup=kl_warmup)
+    network = build(spec, "tiny", SHAPE, beta=beta, kl_warmup=kl_warmup)
     assert isinstance(network, Variational)
     return network
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from clarity.errors import ClarityError
 from clarity.params import load_params
 from clarity.presets import apply_preset
 
@@ -42,7 +43,14 @@ MISTAKES = {
     "impossible widths": (
         "[16, 32, 64, 128]",
         "[16, 32, 64, 128, 1, 2, 3]",
-        ["models.conv-small", "halve", "at most 6"],
+        ["models.conv-small.widths", "halve", "at most 6"],
+    ),
+    "size nobody has": ("size: 64", "size: 65", ["preprocess.size", "96"]),
+    "shift beyond the image": ("shift: 4", "shift: 32", ["train.shift", "64", "at most 31"]),
+    "latent beyond the image": (
+        "{family: pca, latent: 3}",
+        "{family: pca, latent: 12289}",
+        ["models.pca-3.latent", "12288"],
     ),
     "duplicate model": ("conv-medium:", "conv-small:", ["conv-small", "twice"]),
     "unknown device": ("device: auto", "device: gpu", ["device", "'cuda'"]),
@@ -74,6 +82,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, tmp_path: Path) -> 
     assert line.startswith("clarity: params.yaml")
     for fragment in fragments:
         assert fragment in line
+
+
+def test_small_images_leave_out_what_needs_larger_ones(tmp_path: Path) -> None:
+    text = (ROOT / "tests/params.yaml").read_text().replace("size: 64", "size: 32")
+    (tmp_path / "params.yaml").write_text(text.replace("measure: haarpsi", "measure: vif"))
+    with pytest.raises(ClarityError, match=r"compare\.measure: vif needs 41 pixels"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(text)
+    assert str(load_params(tmp_path / "params.yaml").preprocess.shape) == "32×32×3"
 
 
 def test_a_model_that_does_not_exist_lists_those_that_do(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import io
 
 import numpy as np
 import pytest
-from data_helpers import random_images
+from data_helpers import SHAPE, random_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from clarity.layout import Shape
 from clarity.preprocess.images import ImageProblem, decode, from_array, to_square
 
 
@@ -138,18 +139,21 @@ def test_arrays_that_are_no_image(array: np.ndarray, reason: str) -> None:
 def test_square_is_the_centre() -> None:
     wide = np.zeros((64, 100, 3), np.uint8)
     wide[:, 18:82] = PIXELS[0, 0]
-    assert (to_square(wide) == PIXELS[0, 0]).all()
-    assert (to_square(wide.swapaxes(0, 1)) == PIXELS[0, 0]).all()
-    assert to_square(PIXELS).shape == (64, 64, 3)
+    assert (to_square(wide, SHAPE) == PIXELS[0, 0]).all()
+    assert (to_square(wide.swapaxes(0, 1), SHAPE) == PIXELS[0, 0]).all()
+    assert to_square(PIXELS, SHAPE).shape == (64, 64, 3)
+    assert to_square(PIXELS, Shape(96, 1)).shape == (96, 96, 1)
+    one_shade = np.repeat(random_images(1, (32, 32))[0][..., :1], 3, axis=2)
+    np.testing.assert_array_equal(to_square(one_shade, Shape(32, 1)), one_shade[..., :1])
 
 
 def test_shrinking_averages_areas() -> None:
     large = random_images(1, (128, 128))[0]
     areas = large.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
     # Rounded twice, once in each direction.
-    np.testing.assert_allclose(to_square(large), areas, atol=1.01)
+    np.testing.assert_allclose(to_square(large, SHAPE), areas, atol=1.01)
 
 
 def test_image_of_the_right_size_is_untouched() -> None:
     image = random_images(1)[0]
-    np.testing.assert_array_equal(to_square(image), image)
+    np.testing.assert_array_equal(to_square(image, SHAPE), image)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from data_helpers import clarity_here, make_project, random_images, run_stages
+from data_helpers import SHAPE, clarity_here, make_project, random_images, run_stages
 from PIL import Image
 
 from clarity.preprocess.images import Seen, decode
@@ -59,13 +59,15 @@ def test_a_ramp_has_the_same_values_by_every_door(encoding: str, tmp_path: Path)
     content = ENCODINGS[encoding]
     np.testing.assert_array_equal(decode(content), RGB)
     text = base64.encodebytes(content).decode()  # with line breaks, as `base64` prints it
-    np.testing.assert_array_equal(read_images(pd.DataFrame({"image": [text]}))[0], RGB)
+    np.testing.assert_array_equal(read_images(pd.DataFrame({"image": [text]}), SHAPE)[0], RGB)
     path = tmp_path / "in" / "ramp.picture"
     path.parent.mkdir()
     path.write_bytes(content)
-    from clarity.score.sources import open_source
+    from clarity.score.sources import Reading, open_source
 
-    np.testing.assert_array_equal(open_source(path.parent).read(0, 1).images[0], RGB)
+    source = open_source(path.parent)
+    source.reading = Reading(SHAPE)
+    np.testing.assert_array_equal(source.read(0, 1).images[0], RGB)
 
 
 @pytest.mark.parametrize("source", ["folder", "torchvision"])
@@ -138,12 +140,12 @@ def test_shallow_values_in_deep_files_are_said_aloud_and_mended(tmp_path: Path) 
 def test_numbers_sent_to_the_model_mean_what_their_type_says(kind: str) -> None:
     wanted = RGB if kind != "bool" else np.where(RGB > 127, 255, 0).astype(np.uint8)
     sent = {"uint8": RGB, "float": RGB / 255, "bool": RGB > 127}[kind]
-    np.testing.assert_array_equal(read_images(sent[None])[0], wanted)
+    np.testing.assert_array_equal(read_images(sent[None], SHAPE)[0], wanted)
     if kind != "bool":
-        np.testing.assert_array_equal(read_images([sent.tolist()])[0], wanted)
-    np.testing.assert_array_equal(read_images((RGB / 255 * 1.0000001)[None])[0], RGB)
+        np.testing.assert_array_equal(read_images([sent.tolist()], SHAPE)[0], wanted)
+    np.testing.assert_array_equal(read_images((RGB / 255 * 1.0000001)[None], SHAPE)[0], RGB)
     with pytest.raises(Refusal, match=r"\(x \+ 1\) / 2"):
-        read_images((RGB / 127.5 - 1)[None])
+        read_images((RGB / 127.5 - 1)[None], SHAPE)
 
 
 @pytest.mark.parametrize(

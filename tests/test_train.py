@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from data_helpers import SHAPE
 from PIL import Image
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
@@ -152,7 +153,7 @@ def test_one_training_keeps_the_weights_of_both_budgets(
     assert not load_file(training.same_compute)
     assert read_json(training.description)["budgets"]["compute"] is None
     spec = load_params().model("conv")
-    gflop = gflop_per_image(build(spec, "conv"))
+    gflop = gflop_per_image(build(spec, "conv", SHAPE))
 
     change(compute=compute_epochs * gflop)
     run("conv", 0)
@@ -238,7 +239,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(change: Change) -> None:
     """SIGKILL, then SIGTERM, then to the end, all through the command line."""
     change(
         epochs=40,
-        compute=60 * gflop_per_image(build(load_params().model("vae"), "vae")),
+        compute=60 * gflop_per_image(build(load_params().model("vae"), "vae", SHAPE)),
         patience=60,
     )
     training = Training("vae", 0)

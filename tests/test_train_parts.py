@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from data_helpers import SHAPE
 from sklearn.decomposition import PCA
 
 from clarity.errors import ClarityError
@@ -126,7 +127,7 @@ def test_relighting_changes_contrast_and_brightness_of_a_whole_image() -> None:
 
 
 def test_biases_and_sigma_do_not_decay_and_wide_layers_go_slower() -> None:
-    network = build(Model(family="vae", widths=(4, 256), latent=6), "tiny")
+    network = build(Model(family="vae", widths=(4, 256), latent=6), "tiny", SHAPE)
     groups = parameter_groups(network, 0.1)
     for group in groups:
         for parameter in group["params"]:
@@ -140,7 +141,7 @@ def test_biases_and_sigma_do_not_decay_and_wide_layers_go_slower() -> None:
 @pytest.mark.parametrize("count", [40, 1100])
 def test_pca_reconstructs_as_well_as_an_independent_fit(count: int) -> None:
     stored = pictures(count)
-    network = build(Model(family="pca", latent=3), "pca-3")
+    network = build(Model(family="pca", latent=3), "pca-3", SHAPE)
     mean, axes = components.fit_components(Images(stored, CPU), 3, "pca-3")
     network.load_state_dict({"mean": mean, "components": axes})
     flat = to_input(stored).flatten(1).double().numpy()
@@ -192,7 +193,7 @@ def test_arrays_that_are_no_images_are_one_line(array: Any, message: str, tmp_pa
     elif array is not None:
         np.save(path, array)
     with pytest.raises(ClarityError, match=message) as raised:
-        open_images(path, CPU)
+        open_images(path, SHAPE, CPU)
     assert "\n" not in str(raised.value)
     assert "train.npy" in str(raised.value)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from data_helpers import SHAPE
 from PIL import Image
 from ruamel.yaml import YAML
 from safetensors.torch import save
@@ -95,7 +96,7 @@ def write_training(training: Training, rank: int = 0, *, shift: float = 0.0) -> 
     params = load_params(Path("params.yaml"))
     spec = params.model(training.model)
     torch.manual_seed(training.seed + rank)
-    network = build(spec, training.model)
+    network = build(spec, training.model, SHAPE)
     description = describe(spec, training.model, training.seed, network)
     write_bytes(
         training.weights, save({k: v.contiguous() for k, v in network.state_dict().items()})

@@ -6,11 +6,11 @@ describes what is in each file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-IMAGE_SIZE = 64
-CHANNELS = 3
 #: Splits, in the order in which they are reported. People appear in exactly one of them.
 SPLITS = ("train", "val", "gate", "test")
 #: Splits that also carry anomalies.
@@ -39,18 +39,59 @@ TIMINGS = MLRUNS / "timings"
 HISTORY = Path("registry/history.jsonl")
 
 
+@dataclass(frozen=True)
+class Shape:
+    """Of every image of a data set, and of the networks that were trained on it.
+
+    Attributes:
+        size: height and width in pixels: ``preprocess.size``.
+        channels: 1 (grey) or 3 (RGB): ``preprocess.channels``.
+    """
+
+    size: int
+    channels: int
+
+    @classmethod
+    def described(cls, description: Mapping[str, Any]) -> Shape:
+        """What model.json says; channels are left out there where they are three.
+
+        Raises:
+            KeyError, TypeError, ValueError: it says nothing.
+        """
+        return cls(int(description["image_size"]), int(description.get("channels", 3)))
+
+    def __str__(self) -> str:
+        """``64×64×3``."""
+        return f"{self.size}×{self.size}×{self.channels}"
+
+    @property
+    def stored(self) -> tuple[int, int, int]:
+        """Of a stored image: height, width, channels."""
+        return self.size, self.size, self.channels
+
+    @property
+    def planes(self) -> tuple[int, int, int]:
+        """Of a network's input and output: channels, height, width."""
+        return self.channels, self.size, self.size
+
+    @property
+    def elements(self) -> int:
+        """Numbers in an image."""
+        return self.size * self.size * self.channels
+
+
 def normals(split: str) -> Path:
-    """Packed normal images of a split: uint8, N×64×64×3."""
+    """Packed normal images of a split: uint8, N×H×H×C."""
     return PROCESSED / f"{split}.npy"
 
 
 def anomalies(split: str) -> Path:
-    """Packed anomalies of a judged split: uint8, N×64×64×3."""
+    """Packed anomalies of a judged split: uint8, N×H×H×C."""
     return PROCESSED / f"{split}_anomalies.npy"
 
 
 def masks(split: str) -> Path:
-    """Masks of a judged split's anomalies: uint8 0/1, N×64×64; all zero where a kind has none."""
+    """Masks of a judged split's anomalies: uint8 0/1, N×H×H; all zero where a kind has none."""
     return PROCESSED / f"{split}_masks.npy"
 
 

@@ -29,6 +29,7 @@ class Measure:
         opinion: rank correlation (Spearman) with people's opinion scores on TID2013 and KADID-10k;
             None where none is published.
         bounds: between which its values lie.
+        smallest: pixels of a side that an image needs at least.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Measure:
     source: str
     opinion: tuple[float, float] | None = None
     bounds: tuple[float, float] = (0.0, math.inf)
+    smallest: int = 1
 
     @property
     def every(self) -> bool:
@@ -78,12 +80,13 @@ _ROWS = (
         "fsim", "FSIM", "feature similarity index", "", 3, False, 1.0,
         "Zhang et al. 2011", (0.851, 0.854), (0.0, 1.0),
     ),
-    Measure("vif", "VIF", "visual information fidelity", "", 3, False, 1.0, "Sheikh & Bovik 2006"),
+    Measure("vif", "VIF", "visual information fidelity", "", 3, False, 1.0, "Sheikh & Bovik 2006",
+            smallest=41),
     Measure("dss", "DSS", "discrete cosine transform subbands similarity", "", 3, False, 1.0,
             "Balanov et al. 2015", None, (0.0, 1.0)),
     Measure(
         "ms_ssim", "MS-SSIM", "multi-scale structural similarity", "", 3, False, 1.0,
-        "Wang et al. 2003", None, (-1.0, 1.0),
+        "Wang et al. 2003", None, (-1.0, 1.0), 33,
     ),
     Measure(
         "ssim", "SSIM", "structural similarity", "", 3, False, 1.0,

@@ -7,14 +7,24 @@ where DVC sees it.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from clarity.errors import ClarityError
-from clarity.layout import IMAGE_SIZE, PARAMS
+from clarity.layout import PARAMS, Shape
 from clarity.measures import DISTANCES, MEASURES
 from clarity.problems import first_problem, short
 from clarity.yaml_text import parse_mapping
@@ -28,6 +38,36 @@ Width = Annotated[int, Field(ge=1, le=65536)]
 #: Folders and DVC's stages bear a model's name.
 LONGEST_NAME = 80
 AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photograph"]
+
+
+#: What training can minimise, and what reports call it; `clarity.models.loss` has the equations.
+LOSSES = {
+    "mse": "MSE", "l1": "L1", "charbonnier": "Charbonnier", "ssim": "SSIM", "ms-ssim": "MS-SSIM",
+}  # fmt: skip
+
+
+def _loss(value: Any) -> Any:
+    """A loss's name, or several with weights above 0."""
+    weights = {value: 1.0} if isinstance(value, str) else value
+    if not isinstance(weights, dict) or not weights:
+        raise ValueError(f"needs one of {', '.join(LOSSES)}, or a mapping of them to weights")
+    for name, weight in weights.items():
+        if name not in LOSSES:
+            raise ValueError(f"{short(str(name))} is no loss; there are {', '.join(LOSSES)}")
+        if type(weight) not in (int, float) or not 0 < weight < math.inf:
+            raise ValueError(f"the weight of {name} is no number above 0")
+    return value if isinstance(value, str) else {n: float(w) for n, w in weights.items()}
+
+
+#: The name of a loss, or weights by name.
+Loss = Annotated[str | dict[str, float], PlainValidator(_loss)]
+
+
+def loss_words(loss: str | Mapping[str, float]) -> str:
+    """``SSIM``, or ``0.16 × L1 + 0.84 × MS-SSIM``."""
+    if isinstance(loss, str):
+        return LOSSES[loss]
+    return " + ".join(f"{weight:g} × {LOSSES[name]}" for name, weight in loss.items())
 
 
 #: The gate's metric that is no measure of reconstruction: the area under the detector's ROC curve.
@@ -106,6 +146,9 @@ class Preprocess(Section):
     """Checks, splits and synthetic anomalies."""
 
     seed: Seed
+    #: Pixels of a side, and channels (1: grey, 3: RGB), of every image.
+    size: Literal[32, 64, 96, 128, 256]
+    channels: Literal[1, 3]
     #: The value that is white in integer pictures, where it is below their type's largest.
     white: Annotated[int, Field(ge=1, le=2**31 - 1)] | None
     split: Split
@@ -113,6 +156,11 @@ class Preprocess(Section):
     #: More than this share of rejected images stops the run.
     max_rejected: Share
     anomalies: Anomalies
+
+    @property
+    def shape(self) -> Shape:
+        """Of every image after this stage."""
+        return Shape(self.size, self.channels)
 
 
 class Train(Section):
@@ -123,6 +171,10 @@ class Train(Section):
     #: GFLOP spent on each training image, forward and backward: the budget "for the same compute";
     #: null: not asked. A training runs to the later of the two and keeps the weights of both.
     compute: Annotated[float, Field(gt=0)] | None
+    #: What is minimised: a name, or names with weights; a VAE's is the ELBO, on mse.
+    loss: Loss
+    #: Standard deviation, on [-1, 1], of noise on the network's input while it is trained; 0: none.
+    noise: Annotated[float, Field(ge=0, le=2)]
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
@@ -136,7 +188,7 @@ class Train(Section):
     patience: Positive
     flip: bool
     #: Largest shift in pixels, in either direction.
-    shift: Annotated[int, Field(ge=0, lt=IMAGE_SIZE // 2)]
+    shift: Annotated[int, Field(ge=0)]
     #: Largest relative change of contrast, and of brightness on [-1, 1].
     jitter: Share
     precision: Literal["auto", "fp32", "bf16"]
@@ -152,6 +204,8 @@ class TrainOverrides(Section):
 
     epochs: Positive | None = None
     compute: Annotated[float, Field(gt=0)] | None = None
+    loss: Loss | None = None
+    noise: Annotated[float, Field(ge=0, le=2)] | None = None
     batch_size: Positive | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
@@ -160,7 +214,7 @@ class TrainOverrides(Section):
     clip: Annotated[float, Field(gt=0)] | None = None
     patience: Positive | None = None
     flip: bool | None = None
-    shift: Annotated[int, Field(ge=0, lt=IMAGE_SIZE // 2)] | None = None
+    shift: Annotated[int, Field(ge=0)] | None = None
     jitter: Share | None = None
     precision: Literal["auto", "fp32", "bf16"] | None = None
     beta: Annotated[float, Field(ge=0)] | None = None
@@ -191,20 +245,23 @@ class Model(Section):
                 raise ValueError("family pca has no widths, only latent")
         elif not self.widths:
             raise ValueError(f"family {self.family} needs widths, a list of at least one number")
-        if self.family in ("conv", "ae", "vae"):
-            halvings = IMAGE_SIZE.bit_length() - 1
-            if len(self.widths) > halvings:
-                raise ValueError(
-                    f"{len(self.widths)} widths halve a {IMAGE_SIZE}-pixel image "
-                    f"{len(self.widths)} times; at most {halvings} are possible"
-                )
         if self.decoder_widths is not None and self.family != "fcn":
             raise ValueError("decoder_widths is for family fcn only")
         if (self.family == "conv") != (self.latent is None):
             raise ValueError("latent is a number for every family but conv, where it is left out")
-        if self.latent is not None and self.latent > IMAGE_SIZE * IMAGE_SIZE * 3:
-            raise ValueError("latent is larger than the image")
         return self
+
+    def misfit(self, shape: Shape) -> str:
+        """The key that images of this shape make impossible, and why; empty where all fits."""
+        halvings = (shape.size & -shape.size).bit_length() - 1
+        if self.family in ("conv", "ae", "vae") and len(self.widths) > halvings:
+            return (
+                f"widths: {len(self.widths)} of them halve a {shape.size}-pixel image "
+                f"{len(self.widths)} times; at most {halvings} are possible"
+            )
+        if self.latent is not None and self.latent > shape.elements:
+            return f"latent: {self.latent} is more than the {shape.elements} numbers of an image"
+        return ""
 
 
 class Evaluate(Section):
@@ -352,6 +409,44 @@ class Params(Section):
                 )
         return value
 
+    @model_validator(mode="after")
+    def _fit(self) -> Params:
+        shape = self.preprocess.shape
+        for name, model in self.models.items():
+            if problem := model.misfit(shape):
+                raise ValueError(f"models.{name}.{problem}")
+        measure = MEASURES[self.compare.measure]
+        if measure.smallest > shape.size:
+            known = ", ".join(k for k in DISTANCES if MEASURES[k].smallest <= shape.size)
+            raise ValueError(
+                f"compare.measure: {measure.key} needs {measure.smallest} pixels, and "
+                f"preprocess.size is {shape.size}; there are {known}"
+            )
+        for name in self.models:
+            self._learns(name)
+        shifts = {f"models.{name}.train": model.train.shift for name, model in self.models.items()}
+        for where, shift in {"train": self.train.shift, **shifts}.items():
+            if shift is not None and shift >= shape.size // 2:
+                raise ValueError(
+                    f"{where}.shift: {shift} pixels of {shape.size}; at most {shape.size // 2 - 1}"
+                )
+        return self
+
+    def _learns(self, name: str) -> None:
+        model, loss = self.models[name], self.recipe(name).loss
+        where = "train.loss" if model.train.loss is None else f"models.{name}.train.loss"
+        if model.family == "vae" and loss != "mse":
+            raise ValueError(
+                f"{where}: {loss_words(loss)}, but {name} is a VAE, whose loss is the ELBO on "
+                f"squared errors; set models.{name}.train.loss: mse"
+            )
+        small, names = MEASURES["ms_ssim"].smallest, [loss] if isinstance(loss, str) else loss
+        if "ms-ssim" in names and self.preprocess.size < small:
+            raise ValueError(
+                f"{where}: ms-ssim needs {small} pixels, and preprocess.size is "
+                f"{self.preprocess.size}; use ssim"
+            )
+
     def model(self, name: str) -> Model:
         """The entry of one model, or an error that lists the names there are."""
         if name not in self.models:
@@ -362,6 +457,8 @@ class Params(Section):
     def recipe(self, name: str) -> Train:
         """The recipe of one model: the defaults with its own overrides."""
         overrides = self.model(name).train.model_dump(exclude_none=True)
+        if self.model(name).family == "pca":  # fitted, to the squared error
+            overrides |= {"loss": "mse", "noise": 0.0}
         return self.train.model_copy(update=overrides)
 
 

@@ -23,6 +23,8 @@ def first_problem(error: ValidationError, root: type[BaseModel]) -> str:
     # A misspelt key is reported twice, as missing and as unknown: the unknown one is the mistake.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     where = ".".join(str(part) for part in problem["loc"])
+    if not where:  # of keys that do not fit each other; the message names them
+        return str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         known = _known_keys(problem["loc"], root)
         near = get_close_matches(str(problem["loc"][-1]), known, 1)

@@ -23,7 +23,7 @@ from clarity.params import Params, load_params
 from clarity.preprocess.images import ImageProblem, from_array, to_square
 from clarity.score.batch import PIECE
 from clarity.score.detector import BATCH, Detector, Files
-from clarity.score.sources import IMAGE_SHAPE, open_source
+from clarity.score.sources import Reading, open_source
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,12 +39,12 @@ class Trained:
     """A trained network with the scorer and threshold that its evaluation fitted, on the CPU.
 
     Images are uint8 (or bool, uint16, floats in [0, 1]; grey, RGB or RGBA): N×height×width×3, one
-    picture of height×width×3, or a list of pictures of any sizes. They are squared to 64×64 as
-    `preprocess` does it.
+    picture of height×width×3, or a list of pictures of any sizes. They are cut and resized to the
+    network's size (64×64×3 by default) as `preprocess` does it.
 
     Attributes:
         label: ``conv-small-0``, or ``clarity version 3 (conv-small-0)``.
-        network: reads and writes N×3×64×64 in [-1, 1] (`clarity.models.base`).
+        network: reads and writes N×C×H×H in [-1, 1] (`clarity.models.base`).
         details: everything that `evaluate` measured (docs/architecture.md).
     """
 
@@ -58,7 +58,7 @@ class Trained:
         return f"<{self.label}, anomalous above {self.detector.threshold:.4g}>"
 
     def reconstruct(self, images: Given) -> Pixels:
-        """What the network makes of images: N×64×64×3 uint8."""
+        """What the network makes of images: N×H×H×C uint8."""
         made = self.detector.judge(self.images(images), reconstruct=True).reconstruction
         assert made is not None
         return made
@@ -89,15 +89,15 @@ class Trained:
         )
 
     def images(self, given: Given) -> Pixels:
-        """What the network gets to see of images: N×64×64×3 uint8.
+        """What the network gets to see of images: N×H×H×C uint8.
 
         Raises:
             ClarityError: one of them is no image.
         """
-        white = self.detector.white
+        white, shape = self.detector.white, self.detector.shape
         if isinstance(given, str | os.PathLike):
             source = open_source(Path(given))
-            source.reading.white = white
+            source.reading = Reading(shape, white)
             piece = source.read(0, len(source))
             if piece.rejected:
                 _, name, reason = piece.rejected[0]
@@ -107,14 +107,14 @@ class Trained:
         squared = []
         for row, image in enumerate([given] if one else given):
             try:
-                squared.append(to_square(from_array(np.asarray(image), white)))
+                squared.append(to_square(from_array(np.asarray(image), white), shape))
             except ImageProblem as problem:
                 raise ClarityError(f"images, row {row}: {problem}") from None
-        return np.stack(squared) if squared else np.empty((0, *IMAGE_SHAPE), np.uint8)
+        return np.stack(squared) if squared else np.empty((0, *shape.stored), np.uint8)
 
     def _score_files(self, path: Path) -> pd.DataFrame:
         source = open_source(path)
-        source.reading.white = self.detector.white
+        source.reading = Reading(self.detector.shape, self.detector.white)
         rows: list[tuple[int, str, float, bool | None, str]] = []
         for start in range(0, len(source), PIECE):
             piece = source.read(start, start + PIECE)
@@ -174,7 +174,7 @@ class Project:
         return self.version("champion")
 
     def images(self, split: str, *, anomalous: bool = False) -> Pixels:
-        """The packed images of ``train``, ``val``, ``gate`` or ``test``: N×64×64×3 uint8,
+        """The packed images of ``train``, ``val``, ``gate`` or ``test``: N×H×H×C uint8,
         memory-mapped; its anomalies with ``anomalous`` (``train`` has none)."""
         if split not in SPLITS:
             raise ClarityError(f"{split}: no split; one of {', '.join(SPLITS)}")

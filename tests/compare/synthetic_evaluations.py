@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+from data_helpers import SHAPE
 from PIL import Image
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
@@ -237,7 +238,7 @@ def _weights(root: Path, training: Training, spec: tuple, size: str) -> None:
     family, widths, latent, *_ = spec
     entry = {"family": family, "widths": widths} | ({} if family == "conv" else {"latent": latent})
     torch.manual_seed(crc32(training.name.encode()))
-    network = build(Model.model_validate(entry), training.model)
+    network = build(Model.model_validate(entry), training.model, SHAPE)
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_torch(tensors, root / training.weights)
     save_torch({} if family == "pca" else tensors, root / training.same_compute)

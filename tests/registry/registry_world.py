@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from data_helpers import SHAPE
 from ruamel.yaml import YAML
 from safetensors.torch import save_file
 
@@ -114,7 +115,7 @@ def write_training(name: str, *, jitter: float = 0.0) -> Training:
     """Outputs of `train` and `evaluate` for one model; ``jitter`` changes weights a little."""
     training = Training(name, 0)
     spec = Model(family="pca", latent=latent_of(name))
-    network = build(spec, name)
+    network = build(spec, name, SHAPE)
     train = to_input(np.load(normals("train"))).flatten(1)
     mean = train.mean(0)
     # Principal directions by the small matrix of inner products between the images.

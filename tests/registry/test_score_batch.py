@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from data_helpers import SHAPE
 from PIL import Image
 
 from clarity.errors import ClarityError
@@ -17,7 +18,7 @@ from clarity.layout import Training, anomalies, normals
 from clarity.registry.promote import run as promote
 from clarity.score import batch
 from clarity.score.detector import Detector, Files
-from clarity.score.sources import open_source
+from clarity.score.sources import Reading, open_source
 
 FILES = {"scores.csv", "scores.parquet", "rejected.csv", "most_anomalous.png", "summary.json"}
 
@@ -141,6 +142,7 @@ def test_every_item_of_a_folder_has_exactly_one_row(
     (root / "circle").symlink_to(".")
     (root / "later.png").write_bytes((root / "a.png").read_bytes())
     source = open_source(root)
+    source.reading = Reading(SHAPE)
     (root / "later.png").unlink()
     np.save(root / "cam2" / "today.npy", images[3:4])
     vanished = source.read(0, len(source)).rejected

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import registry_world as world
 import torch
+from data_helpers import SHAPE
 
 from clarity.errors import ClarityError
 from clarity.layout import Training, normals
@@ -25,7 +26,7 @@ def test_one_score_is_the_score_that_evaluation_thresholds(name: str) -> None:
 
     torch.manual_seed(0)
     family = "vae" if name == "elbo" else "ae"
-    model = build(Model(family=family, widths=(2, 2), latent=5), "small").eval()
+    model = build(Model(family=family, widths=(2, 2), latent=5), "small", SHAPE).eval()
     scorer = fit_scorer(torch.randn(30, 5), torch.rand(8, 64, 64), torch.randn(8, 5))
     details = {"best_score": name, "threshold": {name: {"value": 0.0, "false_alarm_rate": 0.05}}}
     detector = Detector(model, scorer, details)

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import registry_world as world
+from data_helpers import SHAPE
 from PIL import Image
 
 from clarity.layout import Training, anomalies, normals
@@ -61,7 +62,7 @@ def test_an_array_and_a_frame_of_pictures_give_the_same(model) -> None:
     assert np.abs(made.astype(int) - images[0]).mean() < 20
     # An anomaly's error map is brighter than a normal face's.
     assert picture(by_frame["error_map"][5]).mean() > picture(by_frame["error_map"][0]).mean()
-    assert len(model.predict(input_example())) == 2
+    assert len(model.predict(input_example(SHAPE))) == 2
 
 
 def test_the_version_says_what_it_takes(model) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from clarity.compare.results import ModelResults, Question, Results
+from clarity.compare.words import listed
 from clarity.statistics import Interval, Verdict, adjust, verdict
 
 Reading = Literal["yes", "no", "open"]
@@ -106,15 +107,19 @@ def sizes(results: Results, family: str) -> tuple[ModelResults, ModelResults] | 
     return models[0], models[-1]
 
 
-def confounded_by_latent(models: Sequence[ModelResults]) -> str:
-    """Why a comparison of these sizes is not about size alone; empty where the latent is one."""
+def confounded(models: Sequence[ModelResults]) -> str:
+    """Why a comparison of these sizes is not about size alone; empty where nothing else differs."""
     latents = [model.latent for model in models]
-    if len(set(latents)) == 1:
-        return ""
-    return (
-        f"confounded: the latent changes with the size, {min(latents):,} to {max(latents):,} "
-        "elements, so the bottleneck may be what differs"
-    )
+    losses = dict.fromkeys(model.loss for model in models)
+    found = []
+    if len(set(latents)) > 1:
+        found.append(
+            f"the latent changes with the size, {min(latents):,} to {max(latents):,} "
+            "elements, so the bottleneck may be what differs"
+        )
+    if len(losses) > 1:
+        found.append(f"the sizes were trained with different losses, {listed(list(losses))}")
+    return f"confounded: {'; '.join(found)}" if found else ""
 
 
 def judge(found: Sequence[Comparison], margin: float, who: str) -> tuple[Comparison, ...]:

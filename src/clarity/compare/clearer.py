@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from clarity.compare.budgets import withheld
-from clarity.compare.claims import Claim, Comparison, confounded_by_latent, judge, sizes
+from clarity.compare.claims import Claim, Comparison, confounded, judge, sizes
 from clarity.compare.results import (
     POPULATIONS,
     QUESTIONS,
@@ -93,7 +93,7 @@ def _by_size(
         reference=small,
         means=(float(values[-1].mean()), float(values[0].mean())),
         reduction=log_ratio_interval(a, b, groups, level).as_reduction(),
-        confounded=confounded_by_latent(models),
+        confounded=confounded(models),
         others={
             other: interval
             for other in results.measures

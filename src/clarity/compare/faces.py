@@ -19,7 +19,7 @@ from clarity.compare.claims import Claim, Comparison
 from clarity.compare.results import ModelResults, Population, Question, Results, distances
 from clarity.errors import ClarityError
 from clarity.files import read_json
-from clarity.layout import IMAGE_SIZE, normals
+from clarity.layout import normals
 from clarity.params import Params
 
 Pixels = NDArray[np.uint8]
@@ -36,7 +36,7 @@ class Pick:
         what: why it is here: ``largest gain``, ``median``, ``largest loss``.
         row: among the normals of its split.
         before, after: the primary measure of the smallest and of the largest model.
-        tiles: original, smallest, largest: uint8 3×64×64×3.
+        tiles: original, smallest, largest: uint8 3×H×H×3.
     """
 
     what: str
@@ -84,6 +84,8 @@ def _trio(results: Results, question: Question, c: Comparison) -> Trio:
     rows = results.rows[population][key]
     chosen = _chosen(gains)
     picked = rows[[place for _, place in chosen]]
+    from clarity.models.base import in_colour
+
     originals = _originals(population, picked)
     before, after = (
         _reconstructed(model, question, originals) for model in (c.reference, c.subject)
@@ -100,7 +102,7 @@ def _trio(results: Results, question: Question, c: Comparison) -> Trio:
                 int(rows[place]),
                 float(small[place]),
                 float(large[place]),
-                np.stack([originals[at], before[at], after[at]]),
+                in_colour(np.stack([originals[at], before[at], after[at]])),
             )
             for at, (what, place) in enumerate(chosen)
         ),
@@ -170,7 +172,7 @@ def strip(pick: Pick) -> Any:
     """Original, smallest and largest side by side, enlarged, as a PIL image."""
     from PIL import Image
 
-    side = IMAGE_SIZE * ENLARGED
+    side = pick.tiles.shape[1] * ENLARGED
     sheet = Image.new("RGB", (3 * side + 2 * _GAP, side), "white")
     for place, tile in enumerate(pick.tiles):
         grown = Image.fromarray(tile).resize((side, side), Image.Resampling.NEAREST)
@@ -183,7 +185,7 @@ def sheet(results: Results, found: Sequence[Trio]) -> Any:
     from PIL import Image, ImageDraw, ImageFont
 
     mine = [t for t in found if t.question == "alike" and t.population == "test"]
-    side, left, head = IMAGE_SIZE * ENLARGED, 4, 44
+    side, left, head = results.size * ENLARGED, 4, 44
     strips = [[strip(pick) for pick in trio.picks] for trio in mine]
     wide = 3 * side + 2 * _GAP
     size = (left + 3 * (wide + 16), max(len(mine), 1) * (side + head))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from clarity.compare.claims import confounded_by_latent, sizes
+from clarity.compare.claims import confounded, sizes
 from clarity.compare.results import ModelResults, Results, distances
 from clarity.params import Compare
 from clarity.statistics import (
@@ -69,7 +69,7 @@ def find(results: Results, compare: Compare) -> list[Finding]:
         pair = sizes(results, family)
         if pair:
             small, large = pair
-            reason = confounded_by_latent(results.family(family))
+            reason = confounded(results.family(family))
             of_size.append(_auroc(results, compare, "size", large, small, reason))
     found += _judge(of_size, who)
     best = best_detector(results)

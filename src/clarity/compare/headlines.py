@@ -14,6 +14,8 @@ WORDS = {
     "smoother": ("smoother", "not smoother"),
     "blurrier": ("blurrier", "not blurrier"),
 }
+#: The loss that is not worth a word.
+PLAIN = "MSE"
 _ONE = "One seed, so nothing is confirmed."
 #: So many models that had not converged are named; more are counted.
 _NAMED = 3
@@ -85,13 +87,26 @@ def clause(claim: Claim, c: Comparison) -> str:
         told = f"no, not by as much as {whole(claim.margin)} ({estimate})"
     else:
         told = f"{'too close to call' if one else 'undecided'} ({estimate}; {span(c.reduction)})"
-    return f"for {c.family} {told}" + (" (its latent changes too)" if c.confounded else "")
+    also = [
+        what
+        for what, a, b in (
+            ("latent", c.subject.latent, c.reference.latent),
+            ("loss", c.subject.loss, c.reference.loss),
+        )
+        if a != b
+    ]
+    verb = "changes" if len(also) == 1 else "change"
+    return f"for {c.family} {told}" + (f" (its {' and '.join(also)} {verb} too)" if also else "")
 
 
 def _caveats(claim: Claim, results: Results) -> list[str]:
     """What must stand beside the answer: models that had not converged, and one seed."""
     out = []
     found = _convergence(claim, results)
+    if any(model.loss != PLAIN for model, _, _ in found):
+        losses = dict.fromkeys((m.family, m.loss) for m, _, _ in found)
+        told = listed([f"{family} with {loss}" for family, loss in losses])
+        out.append(f"Trained: {told}.")
     late = [m.name for m, done, _ in found if not done]
     if late:
         named = listed(late) if len(late) <= _NAMED else f"{len(late)} of {len(found)} models"

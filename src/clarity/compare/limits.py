@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clarity.compare.claims import Claim, confounded_by_latent
+from clarity.compare.claims import Claim, confounded
 from clarity.compare.results import POPULATIONS, Population, Results
 from clarity.compare.words import listed
 from clarity.params import Compare
@@ -45,7 +45,7 @@ def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[s
             "seed may give another order of the models. Nothing is confirmed or refuted."
         )
     for family in results.families:
-        reason = confounded_by_latent(results.family(family)) if family != "pca" else ""
+        reason = confounded(results.family(family)) if family != "pca" else ""
         if reason and len(results.family(family)) > 1:
             out.append(f"The sizes of {family} are {reason}.")
     if results.grouped and people < FEW_GROUPS:

@@ -30,7 +30,7 @@ from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_file
 from clarity.layout import INDEX, SOURCE, Training
 from clarity.measures import MEASURES
-from clarity.params import Params
+from clarity.params import Params, loss_words
 
 #: PSNR of a perfect reconstruction is infinite; means stop here (dB).
 _MOST_PSNR = 100.0
@@ -88,12 +88,15 @@ class _Reader:
         self._seeds = params.seeds
         self._primary = params.compare.measure
         self._keys = keys
+        self._size = 0
         self.measures: tuple[str, ...] = ()
         self.rows: dict[Population, dict[str, Rows]] = {}
 
     def model(self, name: str) -> ModelResults:
         """One model over its seeds."""
         trainings = tuple(Training(name, seed) for seed in self._seeds)
+        spectra = _spectra(trainings)
+        self._size = 2 * spectra["train"].power.shape[1]
         details = tuple(_details(training) for training in trainings)
         frames = [self._table(t, t.per_image, self._keys) for t in trainings]
         scores = sorted(str(c) for c in frames[0] if str(c).startswith("score_"))
@@ -111,13 +114,14 @@ class _Reader:
             widths=tuple(int(width) for width in first.get("widths") or ()),
             latent=int(first["latent"]),
             parameters=int(first["parameters"]),
+            loss=_loss(trainings[0]),
             flops=int(first["flops"]),
             weight_bytes=int(first["weight_bytes"]),
             trainings=trainings,
             metrics=self._metrics(trainings, frames),
             same_compute=self._same_compute(trainings),
             budgets=budgets,
-            spectra=_spectra(trainings),
+            spectra=spectra,
             scores={s.removeprefix("score_"): _stack(frames, s, judged) for s in scores},
             best_score=best,
             val_auroc=area,
@@ -175,7 +179,8 @@ class _Reader:
                 f"{path}: not readable as Parquet ({type(error).__name__}); {mend}"
             ) from None
         if not self.measures:
-            there = [key for key in MEASURES if key in frame]
+            fit = [key for key, one in MEASURES.items() if one.smallest <= self._size]
+            there = [key for key in fit if key in frame]
             self.measures = tuple(sorted(there, key=lambda key: key != self._primary))
         if not scored and not len(frame):
             return frame
@@ -267,6 +272,19 @@ def _budgets(training: Training) -> Mapping[Question, Budget | None]:
             f"run `dvc repro -f train@{training.name}`"
         )
     return found
+
+
+def _loss(training: Training) -> str:
+    content = _json(training.description, f"train@{training.name}")
+    noise = content.get("noise")
+    try:
+        said = loss_words(content.get("loss", "mse"))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise ClarityError(
+            f"{training.description}: loss {content['loss']!r} is not known; "
+            f"run `dvc repro -f train@{training.name}`"
+        ) from None
+    return f"{said} with noise of {noise:g} on the input" if noise else said
 
 
 def _spectra(trainings: Sequence[Training]) -> dict[Population, Spectrum]:

@@ -64,6 +64,7 @@ class ModelResults:
     Attributes:
         widths: of the encoder's hidden layers or channels; empty for PCA.
         latent: elements of the bottleneck.
+        loss: what training minimised, in words; of several seeds the first one's.
         flops: of one reconstruction.
         metrics: ``metrics[split][measure]``, S×n on ``Results.rows[split][measure]``, of the
             weights of the budget "alike".
@@ -82,6 +83,7 @@ class ModelResults:
     widths: tuple[int, ...]
     latent: int
     parameters: int
+    loss: str
     flops: int
     weight_bytes: int
     trainings: tuple[Training, ...]
@@ -170,6 +172,16 @@ class Results:
         """Whether images come in groups."""
         normals = self.index[self.index["label"] == 0]
         return bool(normals["group"].duplicated().any())
+
+    @property
+    def size(self) -> int:
+        """Pixels of an image's side: of a spectrum's rings there are half as many."""
+        return 2 * int(self.models[0].spectra["train"].power.shape[1])
+
+    @property
+    def left_out(self) -> tuple[Measure, ...]:
+        """Measures that need larger images than these."""
+        return tuple(one for one in MEASURES.values() if one.smallest > self.size)
 
     @property
     def faces(self) -> bool:

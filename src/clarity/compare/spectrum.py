@@ -13,7 +13,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from clarity.compare.results import POPULATIONS, ModelResults, Population, Results
-from clarity.layout import IMAGE_SIZE
 from clarity.statistics import Interval, log_ratio_interval
 
 #: A detail counts as reproduced as long as this share of its power is.
@@ -25,24 +24,26 @@ class Curve:
     """One model on one population.
 
     Attributes:
+        size: pixels of an image's side.
         cycles: an image, of each point.
         shares: at each, with its interval over people (and trainings).
     """
 
+    size: int
     cycles: tuple[int, ...]
     shares: tuple[Interval, ...]
 
     @property
     def finest(self) -> float | None:
         """Size in pixels of the finest detail still reproduced; None: not even the coarsest is."""
-        return _finest(self.cycles, [share.estimate for share in self.shares])
+        return _finest(self.size, self.cycles, [share.estimate for share in self.shares])
 
     @property
     def limits(self) -> tuple[float | None, float | None]:
         """Of `finest`: where the curve's upper and its lower limits cross one half."""
         return (
-            _finest(self.cycles, [share.high for share in self.shares]),
-            _finest(self.cycles, [share.low for share in self.shares]),
+            _finest(self.size, self.cycles, [share.high for share in self.shares]),
+            _finest(self.size, self.cycles, [share.low for share in self.shares]),
         )
 
 
@@ -75,10 +76,10 @@ def _curve(
         )
         cycles.append(ring + 1)
         shares.append(ratio.as_reduction())
-    return Curve(tuple(cycles), tuple(shares))
+    return Curve(2 * found.power.shape[1], tuple(cycles), tuple(shares))
 
 
-def _finest(cycles: Sequence[int], shares: Sequence[float]) -> float | None:
+def _finest(size: int, cycles: Sequence[int], shares: Sequence[float]) -> float | None:
     """Half a period of the frequency up to which the share stays at one half, interpolated."""
     reached = 0.0
     before: tuple[float, float] | None = None
@@ -89,4 +90,4 @@ def _finest(cycles: Sequence[int], shares: Sequence[float]) -> float | None:
                 reached = last + (frequency - last) * (above - HALF) / (above - share)
             break
         reached, before = float(frequency), (float(frequency), share)
-    return IMAGE_SIZE / (2 * reached) if reached else None
+    return size / (2 * reached) if reached else None

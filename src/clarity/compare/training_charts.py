@@ -13,7 +13,6 @@ from clarity.compare.budgets import courses
 from clarity.compare.results import ModelResults, Results
 from clarity.compare.spectrum import HALF, Curves
 from clarity.compare.style import COLOURS, dash, panels
-from clarity.layout import IMAGE_SIZE
 
 
 def _families(results: Results) -> list[str]:
@@ -97,7 +96,8 @@ def _courses(axes: Any, model: ModelResults, colour: str, line: Any) -> None:
 def frequency(results: Results, spectra: Curves, narrow: bool) -> Figure:
     """Share of power reproduced in the right place by cycles an image, on test images."""
     figure, grid, _ = panels(len(results.families), 2, 3.2, narrow, sharex=True, sharey=True)
-    most = IMAGE_SIZE // 2
+    size = results.size
+    most = size // 2
     for axes, family in zip(grid, results.families, strict=True):
         models = results.family(family)
         for place, model in enumerate(models):
@@ -115,11 +115,11 @@ def frequency(results: Results, spectra: Curves, narrow: bool) -> Figure:
             )
         axes.axhline(HALF, color="#777777", linewidth=0.9, linestyle=(0, (4, 2)))
         axes.set(xscale="log", xlim=(1, most), ylim=(-0.25, 1.03))
-        ticks = [1, 2, 4, 8, 16, 32]
+        ticks = [2**power for power in range(most.bit_length())]
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:g}\n{IMAGE_SIZE / (2 * value):g}")
+            FuncFormatter(lambda value, _: f"{value:g}\n{size / (2 * value):g}")
         )
         axes.tick_params(labelbottom=True)
         axes.set_xlabel("cycles an image; below, the detail's size in pixels", fontsize=8.5)

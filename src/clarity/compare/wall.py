@@ -9,7 +9,6 @@ from typing import Any
 from clarity.compare.results import ModelResults, Results
 from clarity.compare.style import palette
 from clarity.errors import ClarityError
-from clarity.layout import IMAGE_SIZE
 
 #: Parts of `strip.png`, from the top.
 ORIGINAL, RECONSTRUCTION, ERROR = range(3)
@@ -37,9 +36,9 @@ def strips(results: Results, part: int) -> list[Strip]:
     for model in results.models:
         image = _strip(model)
         size = size or image.size
-        if image.size != size or image.height != 3 * IMAGE_SIZE:
+        if image.size != size or image.height != 3 * results.size:
             path = model.trainings[0].figures / "strip.png"
-            right = f"{size[0]}×{3 * IMAGE_SIZE}"
+            right = f"{size[0]}×{3 * results.size}"
             raise ClarityError(
                 f"{path}: {image.width}×{image.height} pixels, expected {right}; "
                 f"run `dvc repro -f evaluate@{model.trainings[0].name}`"
@@ -69,7 +68,8 @@ def _strip(model: ModelResults) -> Any:
 
 
 def _cut(image: Any, part: int) -> Any:
-    return image.crop((0, part * IMAGE_SIZE, image.width, (part + 1) * IMAGE_SIZE))
+    side = image.height // 3
+    return image.crop((0, part * side, image.width, (part + 1) * side))
 
 
 def png_bytes(image: Any) -> bytes:
@@ -83,13 +83,13 @@ def picture(rows: list[Strip]) -> bytes:
     """The rows below each other with their names, as one PNG (for `dvc plots` and the README)."""
     from PIL import Image, ImageDraw, ImageFont
 
-    left, gap = 116, 4
+    left, gap, side = 116, 4, rows[0].image.height
     width = left + rows[0].image.width
-    sheet = Image.new("RGB", (width, len(rows) * (IMAGE_SIZE + gap) - gap), "white")
+    sheet = Image.new("RGB", (width, len(rows) * (side + gap) - gap), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=14)
     for place, row in enumerate(rows):
-        top = place * (IMAGE_SIZE + gap)
-        draw.text((4, top + IMAGE_SIZE // 2), row.model, fill="#222222", font=font, anchor="lm")
+        top = place * (side + gap)
+        draw.text((4, top + side // 2), row.model, fill="#222222", font=font, anchor="lm")
         sheet.paste(row.image, (left, top))
     return palette(sheet)

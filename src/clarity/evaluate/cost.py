@@ -8,7 +8,6 @@ import time
 
 import torch
 
-from clarity.layout import CHANNELS, IMAGE_SIZE
 from clarity.models.base import Autoencoder
 from clarity.models.flops import flops
 
@@ -26,8 +25,8 @@ def measured(model: Autoencoder, batch_size: int, seconds: float = 0.3) -> dict[
         ``peak_memory_mb`` (resident, of the whole process).
     """
     device = next(iter(model.state_dict().values())).device
-    shape = (CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
-    single, batch = (torch.zeros(n, *shape, device=device) for n in (1, batch_size))
+    planes = model.shape.planes
+    single, batch = (torch.zeros(n, *planes, device=device) for n in (1, batch_size))
     alone = _repeated(model, single, seconds)
     together = _repeated(model, batch, seconds)
     figures = {

@@ -122,7 +122,7 @@ def interpolation(
 
     Args:
         ends: latents of first and second faces, P×D each.
-        originals: the faces themselves, uint8 P×64×64×3 each.
+        originals: the faces themselves, uint8 P×H×H×C each.
     """
     bands = []
     for place, latents in enumerate(walk(ends[0][:WALKS], ends[1][:WALKS], COLUMNS - 1)):
@@ -144,7 +144,7 @@ def drawn(
     source: str,
     note: str,
 ) -> bytes:
-    """``samples.png``: samples of each source (uint8 N×64×64×3), and a last row of real faces."""
+    """``samples.png``: samples of each source (uint8 N×H×H×C), and a last row of real faces."""
     columns = 8
     bands = []
     for some, label in zip(made, ("Sampled", "Fitted"), strict=False):

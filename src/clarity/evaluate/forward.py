@@ -18,7 +18,7 @@ DRAW = 0
 class Passed(NamedTuple):
     """A batch and what the network makes of it."""
 
-    #: N×3×64×64 on [0, 1], both.
+    #: N×C×H×H on [0, 1], both.
     original: Tensor
     reconstruction: Tensor
     #: N×D; of a VAE the means.
@@ -30,7 +30,7 @@ class Passed(NamedTuple):
 
 @torch.inference_mode()
 def through(model: Autoencoder, batch: Tensor) -> Passed:
-    """Send uint8 images (N×64×64×3, on the model's device) through the network."""
+    """Send uint8 images (N×H×H×C, on the model's device) through the network."""
     x = to_input(batch)
     recon_nats = kl_nats = None
     if isinstance(model, Variational):
@@ -69,11 +69,11 @@ def elbo_parts(
 
 @torch.inference_mode()
 def encode(model: Autoencoder, batch: Tensor) -> Tensor:
-    """Latents (N×D, float32) of uint8 images (N×64×64×3, on the model's device)."""
+    """Latents (N×D, float32) of uint8 images (N×H×H×C, on the model's device)."""
     return model.encode(to_input(batch)).flatten(1).float()
 
 
 @torch.inference_mode()
 def decode(model: Autoencoder, latent: Tensor) -> Tensor:
-    """Images (N×3×64×64 on [0, 1]) of latents (N×D, on the model's device)."""
+    """Images (N×C×H×H on [0, 1]) of latents (N×D, on the model's device)."""
     return to_unit(model.decode(latent)).contiguous()

@@ -33,7 +33,7 @@ def _window(size: int) -> Tensor:
 
 
 def ring_powers(images: Tensor) -> Tensor:
-    """Power of the luma by ring of 1, 2, …, H/2 cycles an image: N×3×H×H to N×H/2, float64.
+    """Power of the luma by ring of 1, 2, …, H/2 cycles an image: N×C×H×H to N×H/2, float64.
 
     Under a Hann window, without which the edges leak into every ring.
     """

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clarity.layout import Shape
+
 #: A split and its label: which packed array.
 Part = tuple[str, int]
 Bytes = NDArray[np.uint8]
@@ -23,8 +25,8 @@ class Images:
 
     Attributes:
         index: ``index.csv``; one row an image.
-        arrays: uint8 N×64×64×3 by split and label, memory-mapped.
-        masks: uint8 N×64×64 by split, row for row with its anomalies.
+        arrays: uint8 N×H×H×C by split and label, memory-mapped.
+        masks: uint8 N×H×H by split, row for row with its anomalies.
         device: where batches go.
     """
 
@@ -33,8 +35,14 @@ class Images:
     masks: Mapping[str, Bytes]
     device: torch.device
 
+    @property
+    def shape(self) -> Shape:
+        """Of every image."""
+        stored = self.arrays["train", 0].shape
+        return Shape(stored[1], stored[3])
+
     def batch(self, split: str, label: int, rows: NDArray[np.int64]) -> Tensor:
-        """These rows of one array, uint8 n×64×64×3, on the device."""
+        """These rows of one array, uint8 n×H×H×C, on the device."""
         return torch.from_numpy(np.ascontiguousarray(self.arrays[split, label][rows])).to(
             self.device
         )

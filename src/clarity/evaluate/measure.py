@@ -18,11 +18,11 @@ from clarity.evaluate.perceptual import EVERY, SAMPLE, SAMPLED, perceptual
 from clarity.evaluate.reconstruction import METRICS, image_metrics, squared_error
 from clarity.evaluate.scorer import Scorer, fit_scorer
 from clarity.layout import JUDGED_SPLITS, SPLITS
-from clarity.models.base import Autoencoder, to_input, to_unit
+from clarity.models.base import Autoencoder, at_most, to_input, to_unit
 
 #: Training latents that statistics are taken of: at most so many images, and so many numbers.
 MOST_LATENTS, MOST_NUMBERS = 4096, 2**24
-#: Validation normals that the scorer is fitted to.
+#: Validation normals that the scorer is fitted to: at most so many of 64×64 pixels, fewer larger.
 MOST_NORMALS = 4096
 #: The splits that models are compared on.
 POPULATIONS = ("train", "test")
@@ -72,7 +72,8 @@ def fitted_scorer(
 ) -> Scorer:
     """The scorer of a model from training latents and validation normals; no thresholds yet."""
     errors, codes = [], []
-    for batch in images.chunks("val", images.sample("val", MOST_NORMALS), batch_size):
+    most = at_most(MOST_NORMALS, images.shape)
+    for batch in images.chunks("val", images.sample("val", most), batch_size):
         passed = through(model, batch)
         errors.append(squared_error(passed.reconstruction, passed.original))
         codes.append(passed.latent)

@@ -1,6 +1,6 @@
 """Full-reference measures validated against people's opinion, by piq (docs/metrics/clarity.md).
 
-All functions take N×3×H×W tensors on [0, 1] and return N values in float64.
+All functions take N×C×H×W tensors on [0, 1] and return N values in float64.
 """
 
 from __future__ import annotations
@@ -12,7 +12,18 @@ import piq
 import torch
 from torch import Tensor
 
+from clarity.measures import MEASURES
+
 Compared = Callable[[Tensor, Tensor], Tensor]
+
+
+def _mdsi(x: Tensor, y: Tensor) -> Tensor:
+    """MDSI, which is of colours: grey images with three equal channels."""
+    if x.shape[1] == 1:
+        x, y = (image.expand(-1, 3, -1, -1) for image in (x, y))
+    values: Tensor = piq.mdsi(x, y, reduction="none")
+    return values
+
 
 #: HaarPSI without its first halving: that stands for looking at a large picture from a distance,
 #: and 64 pixels are looked at enlarged. MS-SSIM with a window of 3, or five scales need 161 pixels.
@@ -22,7 +33,7 @@ _ALL: dict[str, Compared] = {
 }
 #: Ten times the price: measured on at most `SAMPLED` normals of the populations that are compared.
 _SAMPLE: dict[str, Compared] = {
-    "mdsi": partial(piq.mdsi, reduction="none"),
+    "mdsi": _mdsi,
     "fsim": partial(piq.fsim, reduction="none", chromatic=False),
     "vif": partial(piq.vif_p, reduction="none"),
     "dss": partial(piq.dss, reduction="none"),
@@ -36,7 +47,7 @@ _PERFECT = {"gmsd": 0.0, "mdsi": 0.0}
 
 @torch.inference_mode()
 def perceptual(reconstruction: Tensor, original: Tensor, *, every: bool) -> dict[str, Tensor]:
-    """`EVERY` measure that is cheap, or those of `SAMPLE`.
+    """`EVERY` measure that is cheap, or those of `SAMPLE`; but none that needs larger images.
 
     Values lie in [0, 1]. Identical pictures have a measure's best value, which the library's
     formulas miss for a picture of one shade.
@@ -44,6 +55,8 @@ def perceptual(reconstruction: Tensor, original: Tensor, *, every: bool) -> dict
     same = (reconstruction == original).flatten(1).all(1)
     found = {}
     for name, compare in (_ALL if every else _SAMPLE).items():
+        if min(original.shape[-2:]) < MEASURES[name].smallest:
+            continue
         values = compare(reconstruction, original).double().nan_to_num(0.0).clamp(0, 1)
         found[name] = torch.where(same, _PERFECT.get(name, 1.0), values)
     return found

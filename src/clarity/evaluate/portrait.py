@@ -17,10 +17,10 @@ from clarity.evaluate.images import Images, concatenated, face_pairs, shown_face
 from clarity.evaluate.measure import Measured
 from clarity.evaluate.scorer import Scorer
 from clarity.evaluate.sheet import as_bytes
-from clarity.models.base import Autoencoder
+from clarity.models.base import Autoencoder, at_most
 from clarity.params import Evaluate
 
-#: Test and training faces that samples are compared with, at most.
+#: Test and training faces (of 64×64×3; fewer larger ones) that samples are compared with, at most.
 MOST_REAL = 1024
 WALKED = ("train", "test")
 #: Keys of details.json, in the order of `latent.Paths`.
@@ -178,7 +178,7 @@ class Portrait:
 
     @cached_property
     def _made(self) -> list[tuple[Tensor, dict[str, Any]]]:
-        """Samples (N×3×64×64 on [0, 1], CPU) and where they come from; none for a wide latent.
+        """Samples (N×C×H×H on [0, 1], CPU) and where they come from; none for a wide latent.
 
         Of a VAE from its prior first, then, as of the others, from a density fitted to the latents:
         what its decoder draws from where the faces are.
@@ -203,7 +203,7 @@ class Portrait:
 
     def _real(self, split: str) -> list[tuple[Tensor, Tensor]]:
         """Faces of a split and their reconstructions (of ``test`` alone), on the CPU."""
-        rows = self.images.sample(split, MOST_REAL)
+        rows = self.images.sample(split, at_most(MOST_REAL, self.images.shape))
         found = []
         for batch in self.images.chunks(split, rows, self.settings.batch_size):
             if split == "test":

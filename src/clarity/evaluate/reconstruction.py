@@ -1,6 +1,6 @@
 """How far a reconstruction lies from its original, image by image.
 
-All functions take N×3×H×W tensors on [0, 1] and return N values in float64, so that means over
+All functions take N×C×H×W tensors on [0, 1] and return N values in float64, so that means over
 100,000 images do not depend on the batch size's rounding.
 """
 

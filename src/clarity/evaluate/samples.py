@@ -54,7 +54,7 @@ def mixture_latents(latents: Tensor, count: int, components: int, seed: int) -> 
 def sharpness(images: Tensor) -> Tensor:
     """Variance of the Laplacian of the luma (Pech-Pacheco et al. 2000): N, on [0, 255]², float64.
 
-    Images are N×3×H×W on [0, 1]; the four-neighbour Laplacian where it fits.
+    Images are N×C×H×W on [0, 1]; the four-neighbour Laplacian where it fits.
     """
     grey = luma(images.double()) * 255
     inner = grey[:, 1:-1, 1:-1]
@@ -68,7 +68,7 @@ def high_frequency_db(images: Tensor) -> Tensor:
 
 
 def thumbnails(images: Tensor) -> Floats:
-    """N×3×64×64 on [0, 1] as grey `SIDE`×`SIDE` pictures, flattened: N×SIDE²."""
+    """N×C×H×H on [0, 1] as grey `SIDE`×`SIDE` pictures, flattened: N×SIDE²."""
     grey = torch.nn.functional.adaptive_avg_pool2d(luma(images)[:, None], SIDE)
     small: Floats = grey.flatten(1).double().cpu().numpy()
     return small

@@ -52,8 +52,8 @@ class Inspection:
     """What one forward pass says of a batch.
 
     Attributes:
-        reconstruction: N×3×64×64 on [0, 1].
-        error_map: N×64×64, squared error averaged over channels, on [0, 1].
+        reconstruction: N×C×H×H on [0, 1].
+        error_map: N×H×H, squared error averaged over channels, on [0, 1].
         latent: N×D.
         metrics: `reconstruction.image_metrics`, N values each, float64.
         scores: N values each, float64, higher is more anomalous; keys without ``score_``.
@@ -73,7 +73,7 @@ class Scorer:
     """Everything the scores need beside the network. Lives on the CPU; follows a batch's device.
 
     Attributes:
-        usual_error: 64×64, mean squared error of validation normals by pixel, smoothed, floored.
+        usual_error: H×H, mean squared error of validation normals by pixel, smoothed, floored.
         latent_mean: D.
         latent_basis: K×D, orthonormal rows: principal components of the training latents.
         latent_precision: K×K, inverse of the shrunk covariance in that basis.
@@ -98,7 +98,7 @@ class Scorer:
         """Reconstruction, error map, metrics and all scores from a single forward pass.
 
         Args:
-            batch: uint8, N×64×64×3, on the model's device.
+            batch: uint8, N×H×H×C, on the model's device.
         """
         passed = through(model, batch)
         errors = squared_error(passed.reconstruction, passed.original)
@@ -131,7 +131,7 @@ class Scorer:
         return self.inspect(model, batch).scores
 
     def error_map(self, model: Autoencoder, batch: Tensor) -> Tensor:
-        """Squared error averaged over channels: N×64×64 on [0, 1]; see `inspect`."""
+        """Squared error averaged over channels: N×H×H on [0, 1]; see `inspect`."""
         passed = through(model, batch)
         return squared_error(passed.reconstruction, passed.original)
 
@@ -217,7 +217,7 @@ def fit_scorer(latents: Tensor, normal_errors: Tensor, normal_latents: Tensor) -
 
     Args:
         latents: M×D, latents of training normals.
-        normal_errors: V×64×64, squared error maps of validation normals.
+        normal_errors: V×H×H, squared error maps of validation normals.
         normal_latents: V×D, latents of the same validation normals.
     """
     from dataclasses import replace

@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clarity.models.base import in_colour
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Pictures = NDArray[np.uint8]
 
-#: Screen pixels of a tile, of the gap between two, and of the lines of text around them.
+#: Screen pixels of a tile (more where images have more), of the gap between two, and of the lines
+#: of text around them.
 TILE, GAP, CAPTION, BAND_GAP, TITLE, NOTE, MARGIN = 96, 4, 17, 10, 34, 17, 12
 DPI = 100
 INK, QUIET = "#222222", "#5f5f5f"
@@ -36,7 +39,7 @@ class Band:
 
 
 def as_bytes(images: Tensor) -> Pictures:
-    """N×3×H×W on [0, 1] as uint8 N×H×W×3, rounded."""
+    """N×C×H×W on [0, 1] as uint8 N×H×W×C, rounded."""
     rounded = (images.clamp(0, 1) * 255).round().byte()
     stored: Pictures = rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return stored
@@ -59,13 +62,14 @@ def sheet(bands: Sequence[Band], title: str, note: str = "") -> bytes:
     """
     from matplotlib.figure import Figure
 
+    tile = max(TILE, *(band.tiles.shape[1] for band in bands))
     longest = max(len(band.label) for band in bands)
     left = MARGIN + (8 * longest + 12 if longest else 0)
     columns = max(len(band.tiles) for band in bands)
-    width = max(left + columns * (TILE + GAP) + MARGIN, 8 * len(title) + 2 * MARGIN)
+    width = max(left + columns * (tile + GAP) + MARGIN, 8 * len(title) + 2 * MARGIN)
     notes = textwrap.wrap(note, (width - 2 * MARGIN) // 7)
     lines = [max((words.count("\n") + 1 for words in band.captions), default=0) for band in bands]
-    heights = [TILE + CAPTION * count + BAND_GAP for count in lines]
+    heights = [tile + CAPTION * count + BAND_GAP for count in lines]
     height = TITLE + sum(heights) + NOTE * len(notes) + (MARGIN if notes else 0)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     canvas = np.full((height, width, 3), 255, np.uint8)
@@ -76,14 +80,14 @@ def sheet(bands: Sequence[Band], title: str, note: str = "") -> bytes:
     write(MARGIN, TITLE / 2, title, size=11, weight="bold", color=INK, va="center")
     top = TITLE
     for band, room in zip(bands, heights, strict=True):
-        write(MARGIN, top + TILE / 2, band.label, size=10, color=INK, va="center")
-        for place, tile in enumerate(band.tiles):
-            x = left + place * (TILE + GAP)
-            canvas[top : top + TILE, x : x + TILE] = enlarged(tile)
+        write(MARGIN, top + tile / 2, band.label, size=10, color=INK, va="center")
+        for place, picture in enumerate(in_colour(band.tiles)):
+            x = left + place * (tile + GAP)
+            canvas[top : top + tile, x : x + tile] = enlarged(picture, tile)
             if place < len(band.captions):
                 colour = band.colours[place] if band.colours else QUIET
                 write(
-                    x + TILE / 2, top + TILE + 3, band.captions[place],
+                    x + tile / 2, top + tile + 3, band.captions[place],
                     size=8, color=colour, va="top", ha="center", linespacing=1.25,
                 )  # fmt: skip
         top += room
@@ -93,18 +97,19 @@ def sheet(bands: Sequence[Band], title: str, note: str = "") -> bytes:
     return png(figure)
 
 
-def enlarged(tile: Pictures) -> Pictures:
-    """One image (uint8 H×W×3) at `TILE`×`TILE` pixels, smoothly."""
+def enlarged(picture: Pictures, side: int = TILE) -> Pictures:
+    """One image (uint8 H×W×3) at ``side``×``side`` pixels, smoothly."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(tile).resize((TILE, TILE), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC))
 
 
 def strip(rows: Sequence[Pictures]) -> bytes:
     """Rows of bare tiles, side by side and below each other, without margin or label."""
     from PIL import Image
 
-    picture = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+    coloured = [list(in_colour(row)) for row in rows]
+    picture = np.concatenate([np.concatenate(row, axis=1) for row in coloured], axis=0)
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG")
     return buffer.getvalue()

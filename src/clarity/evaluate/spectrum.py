@@ -21,7 +21,9 @@ ROUNDING = (1 / 255) ** 2 / 12
 
 
 def luma(images: Tensor) -> Tensor:
-    """N×3×H×W on [0, 1] to N×H×W brightness on [0, 1]."""
+    """N×C×H×W on [0, 1] to N×H×W brightness on [0, 1]; C is 1 or 3."""
+    if images.shape[1] == 1:
+        return images[:, 0]
     weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device)
     return torch.einsum("nchw,c->nhw", images, weights)
 
@@ -48,7 +50,7 @@ def _rings(size: int) -> Tensor:
 
 
 def ring_power(images: Tensor) -> Tensor:
-    """High-frequency power of the luma by ring: N×3×H×H on [0, 1] to N×R, in dB, float64.
+    """High-frequency power of the luma by ring: N×C×H×H on [0, 1] to N×R, in dB, float64.
 
     The floor (rounding noise under the same window) is added before the logarithm.
     """

@@ -43,15 +43,17 @@ from clarity.evaluate.reconstruction import METRICS
 from clarity.evaluate.schema import checked
 from clarity.files import atomic_path, note_json, read_json, write_bytes, write_json
 from clarity.layout import (
-    IMAGE_SIZE,
     INDEX,
     JUDGED_SPLITS,
+    PROCESSED,
     SPLITS,
+    Shape,
     Training,
     anomalies,
     masks,
     normals,
 )
+from clarity.measures import MEASURES
 from clarity.models.base import Autoencoder
 from clarity.models.build import load
 from clarity.models.device import prepare
@@ -75,8 +77,13 @@ def run(model: str, seed: int) -> None:
     params.model(model)
     settings, training = params.evaluate, Training(model, seed)
     device = prepare(params.device, params.threads)
-    images = open_images(device)
+    images = open_images(params.preprocess.shape, device)
     network = load(training.directory).to(device)
+    if network.shape != images.shape:
+        raise ClarityError(
+            f"{training.directory}: reads images of {network.shape}, {PROCESSED} holds "
+            f"{images.shape}; run `dvc repro train@{training.name}`"
+        )
     description = read_json(training.description)
     with threadpool_limits(params.threads):
         latents = train_latents(network, images, settings.batch_size)
@@ -106,11 +113,11 @@ def run(model: str, seed: int) -> None:
         "reconstruction": reconstruction_figures(measured),
         "same_compute": population_means(other),
         "frequency": {
-            "cycles": list(range(1, IMAGE_SIZE // 2 + 1)),
+            "cycles": list(range(1, images.shape.size // 2 + 1)),
             **{split: values.tolist() for split, values in shares.items()},
         },
         "finest_detail": {
-            split: finest_detail(values, IMAGE_SIZE) for split, values in shares.items()
+            split: finest_detail(values, images.shape.size) for split, values in shares.items()
         },
         "anomaly": judged.anomaly,
         "threshold": judged.thresholds,
@@ -119,6 +126,9 @@ def run(model: str, seed: int) -> None:
         "latent_space": latent_space,
         "samples": samples,
     }
+    if short := left_out(images.shape):
+        details["left_out"] = short
+        print(f"evaluate: {training.name}: left out: " + "; ".join(short.values()))
     if params.preprocess.white is not None:  # what scores new pictures reads them alike
         details["white"] = params.preprocess.white
     _write(training, details, measured, pictures)
@@ -160,11 +170,22 @@ def same_compute(
     return measure_populations(network, images, batch_size)
 
 
-def open_images(device: torch.device) -> Images:
+def left_out(shape: Shape) -> dict[str, str]:
+    """Measures that images of this shape are too small for, and the reason of each."""
+    return {
+        name: f"{MEASURES[name].label} needs {MEASURES[name].smallest} pixels, images have "
+        f"{shape.size}"
+        for name in (*EVERY, *SAMPLE)
+        if MEASURES[name].smallest > shape.size
+    }
+
+
+def open_images(shape: Shape, device: torch.device) -> Images:
     """The packed images, memory-mapped, and their index; checked to fit each other.
 
     Raises:
-        ClarityError: a file is missing, broken, or of another length than the index says.
+        ClarityError: a file is missing, broken, of another length than the index says, or holds
+            images of another shape.
     """
     text = dict.fromkeys(("split", "id", "group", "kind", "sha256"), "str")
     try:
@@ -179,6 +200,11 @@ def open_images(device: torch.device) -> Images:
     counted = Counter(zip(index["split"], index["label"], strict=True))
     for (split, label), array in arrays.items():
         path = anomalies(split) if label else normals(split)
+        if array.shape[1:] != shape.stored:
+            raise ClarityError(
+                f"{path}: images of {'×'.join(map(str, array.shape[1:]))}, not {shape} as "
+                "preprocess.size and preprocess.channels say; run `dvc repro preprocess`"
+            )
         listed = counted.pop((split, label), 0)
         if len(array) != listed:
             raise ClarityError(

@@ -15,8 +15,9 @@ from clarity.evaluate.latent import walk
 from clarity.evaluate.measure import train_latents
 from clarity.eye.draw import Trial
 from clarity.eye.project import Drawn, walks
-from clarity.layout import IMAGE_SIZE, Training
-from clarity.models.base import Autoencoder, to_images, to_input
+from clarity.layout import Training
+from clarity.models.base import Autoencoder, in_colour, to_input
+from clarity.models.base import to_images as stored_images
 from clarity.models.build import load
 from clarity.params import Model
 
@@ -78,10 +79,15 @@ def _of_one(network: Autoencoder, made: Drawn, model: Model, places: NDArray[np.
             for rows in (first, second)
         ]
         columns = [to_images(network.decode(w)) for w in walk(ends[0], ends[1], STEPS - 1)]
-        return np.stack([column.reshape(-1, IMAGE_SIZE, 3) for column in columns])
+        return np.stack([column.reshape(-1, *column.shape[2:]) for column in columns])
     latents = _drawn(network, made, model)[places]
     parts = torch.split(latents.to(made.images.device), size)
     return np.concatenate([to_images(network.decode(part)) for part in parts])
+
+
+def to_images(x: torch.Tensor) -> Picture:
+    """A network's outputs as pictures, n×H×W×3."""
+    return in_colour(stored_images(x))
 
 
 def _drawn(network: Autoencoder, made: Drawn, model: Model) -> torch.Tensor:
@@ -99,14 +105,15 @@ def _drawn(network: Autoencoder, made: Drawn, model: Model) -> torch.Tensor:
 def _middles(made: Drawn) -> Callable[[Trial], Picture | None]:
     originals = made.images.arrays[made.deck.split, 0]
     if made.deck.what == "reconstructions":
-        return lambda trial: np.array(originals[trial.item.place])
+        return lambda trial: in_colour(np.array(originals[trial.item.place]))
     if made.deck.what == "interpolations":
         first, second, _ = walks(made.params, made.images, made.deck.split)
 
         def ends(trial: Trial) -> Picture:
-            column = np.full((STEPS * IMAGE_SIZE, IMAGE_SIZE, 3), SURROUND, dtype=np.uint8)
-            column[:IMAGE_SIZE] = originals[first[trial.item.place]]
-            column[-IMAGE_SIZE:] = originals[second[trial.item.place]]
+            size = originals.shape[1]
+            column = np.full((STEPS * size, size, 3), SURROUND, dtype=np.uint8)
+            column[:size] = originals[first[trial.item.place]]
+            column[-size:] = originals[second[trial.item.place]]
             return column
 
         return ends

@@ -104,7 +104,7 @@ def _with_trials(deck: Deck, params: Params) -> Drawn:
     models = {
         name: model for name, model in params.models.items() if name_digest(name) in deck.pool
     }
-    images = open_images(prepare(params.device, params.threads))
+    images = open_images(params.preprocess.shape, prepare(params.device, params.threads))
     trials = draw(deck, models, items(deck, params, images))
     used = sorted({side for t in trials for side in (t.left, t.right)}, key=lambda t: t.name)
     return Drawn(deck, params, images, models, trials, {t: _digest(t) for t in used})

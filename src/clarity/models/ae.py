@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from clarity.layout import Shape
 from clarity.models.base import Autoencoder
 from clarity.models.conv import doublings, halvings, map_shape, start_colour
 
@@ -16,21 +17,22 @@ class PlainAutoencoder(Autoencoder):
     Args:
         widths: channels after each halving, from the image inwards.
         latent: elements of the bottleneck.
+        shape: of the images.
     """
 
-    def __init__(self, widths: Sequence[int], latent: int) -> None:
-        super().__init__()
+    def __init__(self, widths: Sequence[int], latent: int, shape: Shape) -> None:
+        super().__init__(shape)
         self.latent_size = latent
-        self.encoder = encoder(widths, latent)
-        self.decoder = decoder(widths, latent)
+        self.encoder = encoder(widths, latent, shape)
+        self.decoder = decoder(widths, latent, shape)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Codes (N×latent) of images (N×3×64×64 in [-1, 1])."""
+        """Codes (N×latent) of images (N×C×H×H in [-1, 1])."""
         codes: Tensor = self.encoder(x)
         return codes
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images (N×3×64×64 in [-1, 1]) of codes (N×latent)."""
+        """Images (N×C×H×H in [-1, 1]) of codes (N×latent)."""
         images: Tensor = self.decoder(z)
         return images
 
@@ -39,18 +41,18 @@ class PlainAutoencoder(Autoencoder):
         start_colour(self.decoder, mean)
 
 
-def encoder(widths: Sequence[int], outputs: int) -> nn.Sequential:
+def encoder(widths: Sequence[int], outputs: int, shape: Shape) -> nn.Sequential:
     """Images to ``outputs`` numbers: the halving convolutions, then one linear layer."""
-    features = map_shape(widths).numel()
-    return nn.Sequential(*halvings(widths), nn.Flatten(), nn.Linear(features, outputs))
+    features = map_shape(widths, shape).numel()
+    return nn.Sequential(*halvings(widths, shape), nn.Flatten(), nn.Linear(features, outputs))
 
 
-def decoder(widths: Sequence[int], inputs: int) -> nn.Sequential:
+def decoder(widths: Sequence[int], inputs: int, shape: Shape) -> nn.Sequential:
     """``inputs`` numbers to images: the mirror image of `encoder`."""
-    features = map_shape(widths)
+    features = map_shape(widths, shape)
     return nn.Sequential(
         nn.Linear(inputs, features.numel()),
         nn.ReLU(),
         nn.Unflatten(1, features),
-        *doublings(widths),
+        *doublings(widths, shape),
     )

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from clarity.errors import ClarityError
-from clarity.layout import IMAGE_SIZE
+from clarity.layout import Shape
 from clarity.models.ae import PlainAutoencoder
 from clarity.models.base import Autoencoder
 from clarity.models.conv import Convolutional
@@ -29,29 +28,39 @@ WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"
 
 
-def build(spec: Model, name: str, *, beta: float = 1.0, kl_warmup: float = 0.0) -> Autoencoder:
+def build(
+    spec: Model, name: str, shape: Shape, *, beta: float = 1.0, kl_warmup: float = 0.0
+) -> Autoencoder:
     """An untrained network, initialised from torch's global generator.
 
     Args:
         spec: the entry of ``params.yaml``.
         name: of the model, for messages.
+        shape: of the images.
         beta: weight of the KL part, for family vae.
         kl_warmup: share of all steps in which it grows, for family vae.
+
+    Raises:
+        ClarityError: images of this shape are too small for it.
     """
+    if problem := spec.misfit(shape):
+        raise ClarityError(f"models.{name}.{problem}")
     network: Autoencoder
     if spec.family == "conv":
-        network = Convolutional(spec.widths)
+        network = Convolutional(spec.widths, shape)
     else:
         if spec.latent is None:
             raise ClarityError(f"models.{name}.latent: missing; give the size of the bottleneck")
         if spec.family == "fcn":
-            network = FullyConnected(spec.widths, spec.latent, spec.decoder_widths)
+            network = FullyConnected(spec.widths, spec.latent, shape, spec.decoder_widths)
         elif spec.family == "ae":
-            network = PlainAutoencoder(spec.widths, spec.latent)
+            network = PlainAutoencoder(spec.widths, spec.latent, shape)
         elif spec.family == "vae":
-            network = convolutional_vae(spec.widths, spec.latent, beta=beta, kl_warmup=kl_warmup)
+            network = convolutional_vae(
+                spec.widths, spec.latent, shape, beta=beta, kl_warmup=kl_warmup
+            )
         else:
-            network = PrincipalComponents(spec.latent)
+            network = PrincipalComponents(spec.latent, shape)
     return _channels_last(network)
 
 
@@ -70,6 +79,9 @@ def count_parameters(network: Autoencoder) -> int:
 
 def describe(spec: Model, name: str, seed: int, network: Autoencoder) -> dict[str, Any]:
     """What model.json holds: enough to rebuild the network without ``params.yaml``."""
+    # Said only of what is not RGB, which it was before there was a choice.
+    channels = network.shape.channels
+    grey = {} if channels == 3 else {"channels": channels}
     return {
         "format": FORMAT,
         "name": name,
@@ -78,7 +90,8 @@ def describe(spec: Model, name: str, seed: int, network: Autoencoder) -> dict[st
         "widths": list(spec.widths),
         "decoder_widths": None if spec.decoder_widths is None else list(spec.decoder_widths),
         "latent": network.latent_size,
-        "image_size": IMAGE_SIZE,
+        "image_size": network.shape.size,
+        **grey,
         "parameters": count_parameters(network),
     }
 
@@ -92,12 +105,12 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Au
     if not isinstance(description, Mapping):
         raise ClarityError(f"{DESCRIPTION}: broken (no mapping); restore it with dvc checkout")
     name = description.get("name", "?")
-    if description.get("format") != FORMAT or description.get("image_size") != IMAGE_SIZE:
+    if description.get("format") != FORMAT:
         raise ClarityError(
-            f"model {name}: format {description.get('format')} for "
-            f"{description.get('image_size')} pixels, not {FORMAT} for {IMAGE_SIZE}; train it again"
+            f"model {name}: format {description.get('format')}, not {FORMAT}; train it again"
         )
     try:
+        shape = Shape.described(description)
         family = description["family"]
         spec = Model.model_validate(
             {
@@ -107,11 +120,11 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Au
                 "latent": None if family == "conv" else description["latent"],
             }
         )
-    except (KeyError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         first = " ".join(str(error).split())[:200]
         raise ClarityError(f"model {name}: {DESCRIPTION} describes no network: {first}") from None
     with torch.device("meta"):  # nothing is initialised only to be overwritten
-        network = build(spec, name)
+        network = build(spec, name, shape)
     try:
         network.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:

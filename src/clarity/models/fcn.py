@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from clarity.layout import CHANNELS, IMAGE_SIZE
-from clarity.models.base import PIXELS, Autoencoder, start_tanh
+from clarity.layout import Shape
+from clarity.models.base import Autoencoder, start_tanh
 
 #: What the last layer's initial weights are multiplied by.
 START = 0.1
@@ -21,28 +21,33 @@ class FullyConnected(Autoencoder):
     Args:
         widths: units of the encoder's hidden layers, from the image inwards.
         latent: elements of the bottleneck.
+        shape: of the images.
         decoder_widths: units of the decoder's hidden layers, from the bottleneck outwards; the
             encoder's in reverse if not given.
     """
 
     def __init__(
-        self, widths: Sequence[int], latent: int, decoder_widths: Sequence[int] | None = None
+        self,
+        widths: Sequence[int],
+        latent: int,
+        shape: Shape,
+        decoder_widths: Sequence[int] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(shape)
         outwards = tuple(reversed(widths)) if decoder_widths is None else tuple(decoder_widths)
         self.latent_size = latent
-        self.encoder = stack(PIXELS, *widths, latent)
-        self.decoder = stack(latent, *outwards, PIXELS).append(nn.Tanh())
+        self.encoder = stack(shape.elements, *widths, latent)
+        self.decoder = stack(latent, *outwards, shape.elements).append(nn.Tanh())
 
     def encode(self, x: Tensor) -> Tensor:
-        """Codes (N×latent) of images (N×3×64×64 in [-1, 1])."""
+        """Codes (N×latent) of images (N×C×H×H in [-1, 1])."""
         codes: Tensor = self.encoder(x.flatten(1))
         return codes
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images (N×3×64×64 in [-1, 1]) of codes (N×latent)."""
+        """Images (N×C×H×H in [-1, 1]) of codes (N×latent)."""
         pixels: Tensor = self.decoder(z)
-        return pixels.reshape(-1, CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+        return pixels.reshape(-1, *self.shape.planes)
 
     def start_from(self, mean: Tensor, variance: float) -> None:
         """Start at what all faces share: every pixel's bias at the mean face, its weights small.

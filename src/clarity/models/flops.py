@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from clarity.layout import CHANNELS, IMAGE_SIZE
 from clarity.models.base import Autoencoder
 
 #: A training step costs about three forward passes: one forward, two backward (Kaplan et al. 2020).
@@ -19,7 +18,7 @@ def flops(model: Autoencoder) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     device = next(iter(model.state_dict().values())).device
-    image = torch.zeros(1, CHANNELS, IMAGE_SIZE, IMAGE_SIZE, device=device)
+    image = torch.zeros(1, *model.shape.planes, device=device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
     return int(counter.get_total_flops())

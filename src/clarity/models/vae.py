@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from clarity.layout import Shape
 from clarity.models import ae
 from clarity.models.base import Autoencoder
 from clarity.models.conv import start_colour
@@ -34,6 +35,7 @@ class Variational(Autoencoder):
         encoder: inputs to 2·latent numbers, the means and then the raw log-variances.
         decoder: latent numbers to outputs, of the inputs' shape.
         latent: elements of the bottleneck.
+        shape: of the images.
         beta: weight of the KL part in training.
         kl_warmup: share of all steps in which that weight grows linearly from 0 to ``beta``.
     """
@@ -45,11 +47,12 @@ class Variational(Autoencoder):
         encoder: nn.Module,
         decoder: nn.Module,
         latent: int,
+        shape: Shape,
         *,
         beta: float = 1.0,
         kl_warmup: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(shape)
         self.latent_size = latent
         self.encoder = encoder
         self.decoder = decoder
@@ -69,7 +72,7 @@ class Variational(Autoencoder):
         return self.posterior(x)[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        """Means of p(x|z): images (N×3×64×64 in [-1, 1]) of codes (N×latent)."""
+        """Means of p(x|z): images (N×C×H×H in [-1, 1]) of codes (N×latent)."""
         images: Tensor = self.decoder(z)
         return images
 
@@ -78,17 +81,24 @@ class Variational(Autoencoder):
         """log σ² of p(x|z), one number for all elements, on [-1, 1]."""
         return bounded(LOG_VARIANCE_BOUND * self.raw_log_variance)
 
-    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def elbo(
+        self,
+        x: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        given: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Both parts of the negative ELBO for each image (each N), in nats, summed over elements.
 
         Args:
-            x: images, N×3×64×64 in [-1, 1].
+            x: images, N×C×H×H in [-1, 1].
             generator: source of the one draw from q(z|x); on the generator's device.
+            given: what q is conditioned on instead of ``x``: with noise, as in Im et al. 2017.
 
         Returns:
             -log p(x|z) and KL(q(z|x) ‖ N(0, I)). Their sum is at least -log p(x) on average.
         """
-        mean, log_variance = self.posterior(x)
+        mean, log_variance = self.posterior(x if given is None else given)
         device = mean.device if generator is None else generator.device
         noise = torch.randn(mean.shape, generator=generator, device=device).to(mean.device)
         z = mean.float() + torch.exp(log_variance.float() / 2) * noise
@@ -107,14 +117,19 @@ class Variational(Autoencoder):
         return self.beta * progress / self.kl_warmup
 
     def training_loss(
-        self, x: Tensor, progress: float, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        progress: float,
+        generator: torch.Generator | None = None,
+        *,
+        given: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The negative ELBO per element, with β and warm-up; its parts, unweighted, in nats.
 
         Dividing by the number of elements changes no optimum; it keeps gradients, and with them
         the clipping norm of the recipe, of the size that the other families have.
         """
-        reconstruction, kl = (part.mean() for part in self.elbo(x, generator))
+        reconstruction, kl = (part.mean() for part in self.elbo(x, generator, given=given))
         loss = (reconstruction + self.kl_weight(progress) * kl) / x[0].numel()
         return loss, {"recon_nats": reconstruction.detach(), "kl_nats": kl.detach()}
 
@@ -137,11 +152,16 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def convolutional_vae(
-    widths: Sequence[int], latent: int, *, beta: float = 1.0, kl_warmup: float = 0.0
+    widths: Sequence[int],
+    latent: int,
+    shape: Shape,
+    *,
+    beta: float = 1.0,
+    kl_warmup: float = 0.0,
 ) -> Variational:
     """The VAE whose encoder and decoder are `ae`'s; only the last linear layer is twice as wide."""
-    encoder = ae.encoder(widths, 2 * latent)
-    return Variational(encoder, ae.decoder(widths, latent), latent, beta=beta, kl_warmup=kl_warmup)
+    encoder, decoder = ae.encoder(widths, 2 * latent, shape), ae.decoder(widths, latent, shape)
+    return Variational(encoder, decoder, latent, shape, beta=beta, kl_warmup=kl_warmup)
 
 
 def linear_vae(dimensions: int, latent: int) -> Variational:
@@ -150,4 +170,5 @@ def linear_vae(dimensions: int, latent: int) -> Variational:
     At its optimum the ELBO equals the log-likelihood of probabilistic PCA (Lucas et al. 2019),
     which has a closed form: the check that the training code above is right.
     """
-    return Variational(nn.Linear(dimensions, 2 * latent), nn.Linear(latent, dimensions), latent)
+    encoder, decoder = nn.Linear(dimensions, 2 * latent), nn.Linear(latent, dimensions)
+    return Variational(encoder, decoder, latent, Shape(0, 0))

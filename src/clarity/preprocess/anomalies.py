@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clarity.layout import IMAGE_SIZE, SPLITS
+from clarity.layout import SPLITS
 from clarity.preprocess.images import Pixels
 from clarity.preprocess.photographs import photograph
 
@@ -26,14 +26,15 @@ DIFFERENT = 1.0
 #: An attempt whose patch hardly differs from what it covers (mean |difference|, of 255) is redone.
 VISIBLE = 12.0
 ATTEMPTS = 20
-PATCH = 16
+#: Patches of a side that `shuffled` cuts.
+PATCHES = 4
 
 Mask = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Anomaly:
-    """``image``: uint8 64×64×3. ``mask``: uint8 0/1 64×64, None where the kind has none."""
+    """``image``: uint8 H×H×C. ``mask``: uint8 0/1 H×H, None where the kind has none."""
 
     image: Pixels
     mask: Mask | None = None
@@ -54,11 +55,16 @@ def make(kind: str, image: Pixels, split: str, row: int, seed: int) -> Anomaly |
         blank picture moved within it, a symmetric picture turned, say).
     """
     rng = generator(seed, split, kind, row)
+    colours = image.shape[2]
+    # The kinds are made in colour; of a grey image all three channels stay the same.
+    coloured = np.repeat(image, 3, axis=2) if colours == 1 else image
     if kind == "photograph":
-        crop, name = photograph(image, split, rng)
+        crop, name = photograph(coloured, split, rng)
         made = Anomaly(crop, group=name)
     else:
-        made = _MAKERS[kind](image, rng)
+        made = _MAKERS[kind](coloured, rng)
+    if colours == 1:
+        made = replace(made, image=np.ascontiguousarray(made.image[:, :, :1]))
     changed = np.abs(made.image.astype(np.int16) - image)
     where = slice(None) if made.mask is None else made.mask.astype(bool)
     return made if changed[where].mean() >= DIFFERENT else None
@@ -72,10 +78,10 @@ def cutpaste(image: Pixels, rng: np.random.Generator) -> Anomaly:
     """
 
     def attempt() -> tuple[Pixels, Mask]:
-        height, width = _rectangle(rng, 0.02, 0.15)
-        from_y, from_x = _corner(rng, height, width)
+        height, width = _rectangle(rng, len(image), 0.02, 0.15)
+        from_y, from_x = _corner(rng, len(image), height, width)
         patch = _jitter(image[from_y : from_y + height, from_x : from_x + width], rng)
-        return _paste(image, patch, _corner(rng, height, width))
+        return _paste(image, patch, _corner(rng, len(image), height, width))
 
     return _most_visible(image, attempt)
 
@@ -84,23 +90,23 @@ def occlusion(image: Pixels, rng: np.random.Generator) -> Anomaly:
     """A rectangle of 5 to 20 % of the area covered with one colour that occurs in the image."""
 
     def attempt() -> tuple[Pixels, Mask]:
-        height, width = _rectangle(rng, 0.05, 0.20)
-        colour = image[tuple(rng.integers(0, IMAGE_SIZE, 2))]
+        height, width = _rectangle(rng, len(image), 0.05, 0.20)
+        colour = image[tuple(rng.integers(0, len(image), 2))]
         patch = np.broadcast_to(colour, (height, width, 3))
-        return _paste(image, patch, _corner(rng, height, width))
+        return _paste(image, patch, _corner(rng, len(image), height, width))
 
     return _most_visible(image, attempt)
 
 
 def shuffled(image: Pixels, rng: np.random.Generator) -> Anomaly:
-    """The sixteen 16×16 patches in another order, none of them in its place."""
-    side = IMAGE_SIZE // PATCH
-    tiles = image.reshape(side, PATCH, side, PATCH, 3).swapaxes(1, 2).reshape(-1, PATCH, PATCH, 3)
+    """The sixteen patches of a quarter's side in another order, none of them in its place."""
+    side, patch = PATCHES, len(image) // PATCHES
+    tiles = image.reshape(side, patch, side, patch, 3).swapaxes(1, 2).reshape(-1, patch, patch, 3)
     identity = np.arange(len(tiles))
     order = rng.permutation(len(tiles))
     while (order == identity).any():
         order = rng.permutation(len(tiles))
-    mixed = tiles[order].reshape(side, side, PATCH, PATCH, 3).swapaxes(1, 2)
+    mixed = tiles[order].reshape(side, side, patch, patch, 3).swapaxes(1, 2)
     return Anomaly(np.ascontiguousarray(mixed.reshape(image.shape)))
 
 
@@ -117,22 +123,16 @@ _MAKERS: dict[str, Callable[[Pixels, np.random.Generator], Anomaly]] = {
 }
 
 
-def _rectangle(rng: np.random.Generator, least: float, most: float) -> tuple[int, int]:
-    """Height and width of a rectangle with a share of the area in [least, most]."""
-    area = rng.uniform(least, most) * IMAGE_SIZE**2
+def _rectangle(rng: np.random.Generator, side: int, least: float, most: float) -> tuple[int, int]:
+    """Height and width of a rectangle with a share of a square's area in [least, most]."""
+    area = rng.uniform(least, most) * side**2
     aspect = rng.uniform(0.3, 1.0) if rng.random() < 0.5 else rng.uniform(1.0, 3.3)
     height, width = (area * aspect) ** 0.5, (area / aspect) ** 0.5
-    return (
-        int(np.clip(round(height), 2, IMAGE_SIZE)),
-        int(np.clip(round(width), 2, IMAGE_SIZE)),
-    )
+    return int(np.clip(round(height), 2, side)), int(np.clip(round(width), 2, side))
 
 
-def _corner(rng: np.random.Generator, height: int, width: int) -> tuple[int, int]:
-    return (
-        int(rng.integers(0, IMAGE_SIZE - height + 1)),
-        int(rng.integers(0, IMAGE_SIZE - width + 1)),
-    )
+def _corner(rng: np.random.Generator, side: int, height: int, width: int) -> tuple[int, int]:
+    return int(rng.integers(0, side - height + 1)), int(rng.integers(0, side - width + 1))
 
 
 def _paste(image: Pixels, patch: NDArray[np.uint8], corner: tuple[int, int]) -> tuple[Pixels, Mask]:

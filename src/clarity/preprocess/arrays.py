@@ -16,12 +16,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from clarity.layout import CHANNELS, IMAGE_SIZE
+from clarity.layout import Shape
 from clarity.preprocess.images import Pixels
-
-IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, CHANNELS)
-MASK_SHAPE = (IMAGE_SIZE, IMAGE_SIZE)
-IMAGE_BYTES = IMAGE_SIZE * IMAGE_SIZE * CHANNELS
 
 
 class ArrayWriter:
@@ -69,26 +65,28 @@ class ArrayWriter:
 class Spool:
     """All accepted images of a run in one nameless temporary file, to be read back by number."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        self.shape = shape
         folder.mkdir(parents=True, exist_ok=True)
         self._handle: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self.rows = 0
 
     def append(self, content: bytes) -> int:
-        """Write the bytes of one 64×64×3 image and return its number."""
-        assert len(content) == IMAGE_BYTES
+        """Write the bytes of one image and return its number."""
+        assert len(content) == self.shape.elements
         self._handle.seek(0, 2)
         self._handle.write(content)
         self.rows += 1
         return self.rows - 1
 
     def read(self, row: int) -> Pixels:
-        """One image, uint8 64×64×3."""
-        self._handle.seek(row * IMAGE_BYTES)
-        return np.frombuffer(self._handle.read(IMAGE_BYTES), np.uint8).reshape(IMAGE_SHAPE)
+        """One image, uint8 H×H×C."""
+        size = self.shape.elements
+        self._handle.seek(row * size)
+        return np.frombuffer(self._handle.read(size), np.uint8).reshape(self.shape.stored)
 
     def read_all(self, rows: Sequence[int]) -> Pixels:
-        """Several images, uint8 N×64×64×3."""
+        """Several images, uint8 N×H×H×C."""
         return np.stack([self.read(row) for row in rows])
 
     def __enter__(self) -> Spool:

@@ -1,4 +1,4 @@
-"""One picture: checked and brought to 64×64 RGB, in one stated way.
+"""One picture: checked and brought to the data's size and channels, in one stated way.
 
 Used by ``preprocess`` for every image of the data set and by all that scores new ones, so that a
 model sees what it was trained on. docs/data.md states the rules; ``samples`` decodes.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clarity.layout import IMAGE_SIZE
+from clarity.layout import Shape
 from clarity.preprocess.samples import MAX_PIXELS, ImageProblem, read_samples, too_large
 from clarity.scale import TYPES, is_pixels, other_scale
 
@@ -148,26 +148,32 @@ def to_uint8(
     return pixels
 
 
-def to_square(image: Pixels) -> Pixels:
-    """Cut the largest centred square and resize it.
+def to_square(image: Pixels, shape: Shape) -> Pixels:
+    """Cut the largest centred square, resize it and, where images are grey, take its luma.
 
     Downwards every pixel is the mean of the area it covers (no aliasing); upwards bicubic. An odd
     pixel stays on the right or at the bottom.
 
     Args:
         image: uint8 H×W×3.
+        shape: wanted.
 
     Returns:
-        uint8 64×64×3, C-order.
+        uint8 of that shape, C-order.
     """
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = np.ascontiguousarray(image[top : top + side, left : left + side])
-    if side == IMAGE_SIZE:
-        return square
-    how = Image.Resampling.BOX if side > IMAGE_SIZE else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(square).resize((IMAGE_SIZE, IMAGE_SIZE), how))
+    if side != shape.size:
+        how = Image.Resampling.BOX if side > shape.size else Image.Resampling.BICUBIC
+        square = np.asarray(Image.fromarray(square).resize((shape.size, shape.size), how))
+    return grey(square) if shape.channels == 1 else square
+
+
+def grey(image: Pixels) -> Pixels:
+    """uint8 H×W×1: the luma (ITU-R BT.601) of uint8 H×W×3; of equal channels, their value."""
+    return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
 
 
 def _rgb(

@@ -1,4 +1,4 @@
-"""Reading ``items.parquet`` a row group at a time, and turning each row into 64×64×3 pixels."""
+"""Reading ``items.parquet`` a row group at a time, and turning each row into pixels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clarity.errors import ClarityError
+from clarity.layout import Shape
 from clarity.preprocess.images import ImageProblem, Pixels, Seen, decode, from_array, to_square
 
 COLUMNS = ("id", "group", "role", "label", "encoding", "dtype", "shape", "data")
@@ -49,23 +50,25 @@ def read_items(path: Path) -> Iterator[RawItem]:
                     yield RawItem(**row)
 
 
-def pixels_of(item: RawItem, white: int | None = None, seen: Seen | None = None) -> Pixels:
-    """The image of a row, uint8 64×64×3; `images.decode` describes ``white`` and ``seen``.
+def pixels_of(
+    item: RawItem, shape: Shape, white: int | None = None, seen: Seen | None = None
+) -> Pixels:
+    """The image of a row, uint8 of this shape; `images.decode` describes ``white`` and ``seen``.
 
     Raises:
         ImageProblem: it cannot be used; says why.
     """
     if item.encoding == "file":
-        return to_square(decode(item.data, white, seen))
+        return to_square(decode(item.data, white, seen), shape)
     try:
         dtype = np.dtype(item.dtype).newbyteorder("<")
-        shape = tuple(int(side) for side in item.shape.split("x"))
-        array = np.frombuffer(item.data, dtype).reshape(shape)
+        sides = tuple(int(side) for side in item.shape.split("x"))
+        array = np.frombuffer(item.data, dtype).reshape(sides)
     except (TypeError, ValueError):
         raise ImageProblem(
             f"{len(item.data)} bytes are no {item.dtype} array of shape {item.shape}"
         ) from None
-    return to_square(from_array(array, white, seen))
+    return to_square(from_array(array, white, seen), shape)
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clarity.errors import ClarityError
-from clarity.layout import IMAGE_SIZE, JUDGED_SPLITS
+from clarity.layout import JUDGED_SPLITS, Shape
 from clarity.preprocess.images import ImageProblem, Pixels, decode, to_square
 
 NAMES = ("china", "flower")
@@ -46,8 +46,8 @@ def photograph(image: Pixels, split: str, rng: np.random.Generator) -> tuple[Pix
     them, and each sees all parts of the picture.
     """
     number = int(rng.integers(len(NAMES)))
-    picture = _photographs()[number]
-    best, most = _crop(picture, split, rng), -1.0
+    picture, size = _photographs()[number], len(image)
+    best, most = _crop(picture, split, size, rng), -1.0
     candidate = best
     for _ in range(ATTEMPTS):
         found = _structure(candidate)
@@ -55,7 +55,7 @@ def photograph(image: Pixels, split: str, rng: np.random.Generator) -> tuple[Pix
             best, most = candidate, found
         if most >= STRUCTURE:
             break
-        candidate = _crop(picture, split, rng)
+        candidate = _crop(picture, split, size, rng)
     return match_colours(best, image), NAMES[number]
 
 
@@ -76,16 +76,18 @@ def cell(split: str, number: int, height: int, width: int) -> tuple[slice, slice
     )
 
 
-def _crop(picture: Pixels, split: str, rng: np.random.Generator) -> Pixels:
+def _crop(picture: Pixels, split: str, size: int, rng: np.random.Generator) -> Pixels:
     rows, columns = GRID
     number = int(rng.integers(rows * columns // len(JUDGED_SPLITS)))
     part = picture[cell(split, number, *picture.shape[:2])]
     height, width = part.shape[:2]
-    side = int(rng.integers(IMAGE_SIZE, min(height, width) + 1))
+    # Never smaller than the image, so that nothing is enlarged, but where a cell is hardly larger.
+    room = min(height, width)
+    side = int(rng.integers(min(size, 2 * room // 3), room + 1))
     top = int(rng.integers(0, height - side + 1))
     left = int(rng.integers(0, width - side + 1))
     crop = part[top : top + side, left : left + side]
-    return to_square(crop[:, ::-1] if rng.random() < 0.5 else crop)
+    return to_square(crop[:, ::-1] if rng.random() < 0.5 else crop, Shape(size, 3))
 
 
 def _structure(crop: Pixels) -> float:
@@ -95,7 +97,7 @@ def _structure(crop: Pixels) -> float:
 
 
 def match_colours(image: Pixels, model: Pixels) -> Pixels:
-    """``image`` with the colours of ``model``, both uint8 64×64×3.
+    """``image`` with the colours of ``model``, both uint8 H×H×3.
 
     First the linear Monge-Kantorovich map between two Gaussians (Pitié & Kokaram 2007), which
     brings the channels' correlations over; then, in each channel, every value is replaced by the

@@ -29,7 +29,7 @@ class Left:
 
 
 def check_all(
-    items: Iterable[RawItem], spool: Spool, names: Names, white: int | None, seen: Seen
+    items: Iterable[RawItem], spool: Spool, names: Names, preprocess: Preprocess, seen: Seen
 ) -> tuple[list[Accepted], list[Left]]:
     """Decode every image once, into the spool; say which cannot be used."""
     accepted: list[Accepted] = []
@@ -37,7 +37,7 @@ def check_all(
     for order, item in enumerate(items):
         group = names.of(item.group)
         try:
-            pixels = pixels_of(item, white, seen)
+            pixels = pixels_of(item, preprocess.shape, preprocess.white, seen)
         except ImageProblem as problem:
             left.append(Left(order, item.id, str(problem), broken=True))
             continue
@@ -72,7 +72,7 @@ def refuse_too_many(left: Sequence[Left], total: int, most: float) -> None:
 def without_duplicates(
     accepted: Sequence[Accepted], mode: str
 ) -> tuple[list[Accepted], list[Left]]:
-    """Of images with the same 64×64×3 bytes, keep one: the source's own test images come first.
+    """Of images with the same bytes, keep one: the source's own test images come first.
 
     So nothing of the test set is in the pool. Among equals one with a group stays before one
     without, then the first in the source's order; it belongs to the group of any of them. Equal

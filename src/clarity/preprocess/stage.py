@@ -26,7 +26,7 @@ from clarity.layout import (
 )
 from clarity.params import Preprocess, load_params
 from clarity.preprocess.anomalies import KINDS, make
-from clarity.preprocess.arrays import IMAGE_SHAPE, MASK_SHAPE, ArrayWriter, Spool
+from clarity.preprocess.arrays import ArrayWriter, Spool
 from clarity.preprocess.groups import Accepted, Names, join_groups
 from clarity.preprocess.images import Seen
 from clarity.preprocess.items import count_items, read_items
@@ -53,7 +53,7 @@ def run() -> None:
     """
     preprocess = load_params().preprocess
     total = count_items(ITEMS)
-    with Spool(PROCESSED) as spool:
+    with Spool(PROCESSED, preprocess.shape) as spool:
         items = track(
             read_items(ITEMS),
             "preprocess",
@@ -62,7 +62,7 @@ def run() -> None:
             disable=not sys.stderr.isatty(),
         )
         names, seen = Names(), Seen()
-        accepted, left = check_all(items, spool, names, preprocess.white, seen)
+        accepted, left = check_all(items, spool, names, preprocess, seen)
         refuse_too_many(left, total, preprocess.max_rejected)
         accepted, joined = join_groups(accepted)
         accepted, duplicates = without_duplicates(accepted, preprocess.duplicates)
@@ -99,7 +99,7 @@ def _pack_normals(
     path: Path, split: str, images: Sequence[Accepted], spool: Spool
 ) -> list[IndexRow]:
     rows = []
-    with ArrayWriter(path, IMAGE_SHAPE) as writer:
+    with ArrayWriter(path, spool.shape.stored) as writer:
         for image in (image for image in images if image.label == 0):
             row = writer.append(spool.read(image.spooled))
             rows.append(IndexRow(split, 0, row, image.id, image.group, "normal", 0, image.sha256))
@@ -121,10 +121,11 @@ def _pack_anomalies(
     turned copies, say, a turned one is no anomaly.
     """
     rows = []
-    blank = np.zeros(MASK_SHAPE, np.uint8)
+    shape = spool.shape.stored
+    blank = np.zeros(shape[:2], np.uint8)
     sources = [image for image in images if image.label == 0]
     labelled = [image for image in images if image.label == 1]
-    with ArrayWriter(path, IMAGE_SHAPE) as writer, ArrayWriter(mask_path, MASK_SHAPE) as planes:
+    with ArrayWriter(path, shape) as writer, ArrayWriter(mask_path, shape[:2]) as planes:
         for image in labelled:
             row = writer.append(spool.read(image.spooled))
             planes.append(blank)

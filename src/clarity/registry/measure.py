@@ -71,6 +71,11 @@ def measure(registry: Registry, version: Version, split: GateSplit, gate: Gate) 
     """
     files = registry.files(version)
     detector = Detector.load(files)
+    if split.images.shape[1:] != detector.shape.stored:
+        here = "×".join(map(str, split.images.shape[1:]))
+        raise ClarityError(
+            f"{version.label} reads images of {detector.shape}, the gate split holds {here}"
+        )
     verdict = detector.judge(split.images, metrics=gate.metric != AUROC)
     if gate.metric == AUROC:
         raw = values = verdict.score

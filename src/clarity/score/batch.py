@@ -28,13 +28,13 @@ from clarity.files import (
     write_text,
 )
 from clarity.names import line
-from clarity.score.sources import SHEET_PNG, SUMMARY, Piece, Source, open_source
+from clarity.score.sources import SHEET_PNG, SUMMARY, Piece, Reading, Source, open_source
 
 if TYPE_CHECKING:
     from clarity.score.detector import Detector
     from clarity.score.registered import Registered
 
-#: Images read, scored and made safe on disk at a time.
+#: Images (of 64×64×3; fewer larger ones) read, scored and made safe on disk at a time.
 PIECE = 1024
 #: Pieces decoded ahead of the model.
 AHEAD = 2
@@ -82,7 +82,7 @@ def run(path: Path, output: Path, model: str) -> None:
         raise ClarityError(f"{path}: would be overwritten; name another folder with --output")
     source = open_source(path, leave_out=own)
     registered = load_registered(model)
-    source.reading.white = registered.detector.white
+    source.reading = Reading(registered.detector.shape, registered.detector.white)
     with _alone(output):
         _run(path, source, registered, output)
 
@@ -105,7 +105,9 @@ def _alone(output: Path) -> Iterator[None]:
 
 def _run(path: Path, source: Source, registered: Registered, output: Path) -> None:
     console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
-    key = sha256_bytes(f"{source.identity()}\0{registered.identity}\0{PIECE}".encode())
+    key = sha256_bytes(
+        f"{source.identity()}\0{registered.identity}\0{_piece(registered.detector)}".encode()
+    )
     if _complete(output, key):
         console.print(line(f"{output}: complete already, with {registered.label}"))
         return
@@ -168,12 +170,14 @@ def _prepare(output: Path, key: str) -> Path:
 
 def score_parts(source: Source, detector: Detector, parts: Path, console: Console) -> None:
     """Score every piece that is not on disk yet; a thread decodes while the model computes."""
-    starts = [start for start in range(0, len(source), PIECE) if not _part(parts, start).is_file()]
+    piece_size = _piece(detector)
+    all_starts = range(0, len(source), piece_size)
+    starts = [start for start in all_starts if not _part(parts, start).is_file()]
     shown = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*shown, console=console, disable=not console.is_terminal) as progress:
-        done = len(source) - sum(min(PIECE, len(source) - start) for start in starts)
+        done = len(source) - sum(min(piece_size, len(source) - start) for start in starts)
         task = progress.add_task("scoring", total=len(source), completed=done)
-        for start, piece in _ahead(source, starts):
+        for start, piece in _ahead(source, starts, piece_size):
             verdict = detector.judge(piece.images)
             table = pa.table(
                 {
@@ -195,6 +199,12 @@ def score_parts(source: Source, detector: Detector, parts: Path, console: Consol
             progress.update(task, advance=len(piece.ids) + len(piece.rejected))
 
 
+def _piece(detector: Detector) -> int:
+    from clarity.models.base import at_most
+
+    return at_most(PIECE, detector.shape)
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[IO[bytes]]:
     """An open file that takes its place when all is written.
@@ -214,7 +224,7 @@ def _part(parts: Path, start: int) -> Path:
     return parts / f"scores-{start:012d}.parquet"
 
 
-def _ahead(source: Source, starts: list[int]) -> Iterator[tuple[int, Piece]]:
+def _ahead(source: Source, starts: list[int], size: int) -> Iterator[tuple[int, Piece]]:
     """Pieces in order, read and decoded up to ``AHEAD`` pieces ahead in another thread."""
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
         waiting: list[tuple[int, Future[Piece]]] = []
@@ -222,7 +232,7 @@ def _ahead(source: Source, starts: list[int]) -> Iterator[tuple[int, Piece]]:
         try:
             while True:
                 while len(waiting) < AHEAD and (start := next(coming, None)) is not None:
-                    waiting.append((start, pool.submit(source.read, start, start + PIECE)))
+                    waiting.append((start, pool.submit(source.read, start, start + size)))
                 if not waiting:
                     return
                 start, future = waiting.pop(0)
@@ -246,7 +256,7 @@ def _finish(source: Source, detector: Detector, output: Path, parts: Path) -> tu
         pa.csv.CSVWriter(csv, schema, write_options=_PLAIN) as csv_writer,
         pa.csv.CSVWriter(refused, _REFUSED, write_options=_PLAIN) as refused_writer,
     ):
-        for start in range(0, len(source), PIECE):
+        for start in range(0, len(source), _piece(detector)):
             table = _read(_part(parts, start))
             part = table.select(kept)
             parquet_writer.write_table(part)

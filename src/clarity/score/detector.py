@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes, sha256_file
-from clarity.layout import CHANNELS, IMAGE_SIZE, Training
+from clarity.layout import Shape, Training
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from clarity.models.base import Autoencoder
     from clarity.score.pictures import Images
 
-#: Images in one forward pass; what a caller hands over is cut into batches of this size.
+#: Images (of 64×64×3; fewer larger ones) in one forward pass; what a caller hands over is cut into
+#: batches of this size.
 BATCH = 64
 
 
@@ -68,7 +69,7 @@ class Verdict:
     score: NDArray[np.float64]
     #: Scores above it are called anomalous; set on validation normals.
     threshold: float
-    #: N×64×64×3 uint8, where asked for.
+    #: N×H×H×C uint8, where asked for.
     reconstruction: Images | None = None
     #: Of each image, N float64: ``mse``, ``lsd``, … on [0, 1]; where asked for.
     metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -88,6 +89,8 @@ class Detector:
 
     def __init__(self, model: Autoencoder, scorer: Scorer, details: dict[str, Any]) -> None:
         self.model = model.eval()
+        #: Of the images that it reads; others are brought to it as its training data were.
+        self.shape: Shape = model.shape
         self.scorer = scorer
         self.details = details
         self.score_name = str(details["best_score"])
@@ -125,19 +128,20 @@ class Detector:
             ) from error
 
     def judge(self, images: Images, *, reconstruct: bool = False, metrics: bool = False) -> Verdict:
-        """Score N×64×64×3 uint8 images; N may be any number, memory is that of one batch.
+        """Score N×H×H×C uint8 images; N may be any number, memory is that of one batch.
 
         Args:
             images: checked for shape and type.
             reconstruct: add the reconstructions.
             metrics: add every reconstruction metric of each image.
         """
-        check_images(images)
+        check_images(images, self.shape)
+        size = _batch(self.shape)
         scores: list[NDArray[np.float64]] = []
         pictures: list[Images] = []
         measured: list[dict[str, NDArray[np.float64]]] = []
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
             made: Tensor | None
             if metrics:
                 seen = self.inspect(batch)
@@ -157,7 +161,7 @@ class Detector:
             scores.append(score.double().cpu().numpy())
             if reconstruct and made is not None:
                 pictures.append(as_images(made))
-        empty = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, CHANNELS), np.uint8)
+        empty = np.empty((0, *self.shape.stored), np.uint8)
         return Verdict(
             np.concatenate([np.empty(0), *scores]),
             self.threshold,
@@ -166,7 +170,7 @@ class Detector:
         )
 
     def one(self, batch: Images, *, reconstruct: bool = False) -> tuple[Tensor, Tensor | None]:
-        """The detector's own score (N) and, on request, the reconstructions (N×3×64×64, [0, 1])."""
+        """The detector's own score (N) and, on request, the reconstructions (N×C×H×H, [0, 1])."""
         import torch
 
         from clarity.score.one import one_score
@@ -178,7 +182,7 @@ class Detector:
             )
 
     def inspect(self, batch: Images) -> Inspection:
-        """Every score and metric of one batch, N×64×64×3 uint8, from one forward pass."""
+        """Every score and metric of one batch, N×H×H×C uint8, from one forward pass."""
         import torch
 
         with torch.inference_mode():
@@ -187,7 +191,7 @@ class Detector:
 
 
 def as_images(made: Tensor) -> Images:
-    """Reconstructions (N×3×64×64 on [0, 1]) as N×64×64×3 uint8, rounded."""
+    """Reconstructions (N×C×H×H on [0, 1]) as N×H×H×C uint8, rounded."""
     import torch
 
     stored = (made.clamp(0, 1) * 255).round().to(torch.uint8)
@@ -195,11 +199,17 @@ def as_images(made: Tensor) -> Images:
     return array
 
 
-def check_images(images: NDArray[Any]) -> None:
-    """Refuse what is not N×64×64×3 uint8."""
-    shape = "×".join(map(str, images.shape)) or "a single number"
-    expected = f"N×{IMAGE_SIZE}×{IMAGE_SIZE}×{CHANNELS}"
-    if images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, CHANNELS):
-        raise ClarityError(f"images: expected {expected}, found {shape}")
+def _batch(shape: Shape) -> int:
+    from clarity.models.base import at_most
+
+    return at_most(BATCH, shape)
+
+
+def check_images(images: NDArray[Any], shape: Shape) -> None:
+    """Refuse what is not N×H×H×C uint8 of the model's shape."""
+    expected = f"N×{shape}"
+    if images.ndim != 4 or images.shape[1:] != shape.stored:
+        found = "×".join(map(str, images.shape)) or "a single number"
+        raise ClarityError(f"images: expected {expected}, found {found}")
     if images.dtype != np.uint8:
         raise ClarityError(f"images: expected {expected} of uint8 in 0…255, found {images.dtype}")

@@ -49,7 +49,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 class Sample:
     """Images and what a model makes of them."""
 
-    #: N×64×64×3 uint8.
+    #: N×H×H×C uint8.
     images: Images
     #: N reconstruction errors; None without a model.
     errors: Floats | None = None
@@ -127,7 +127,7 @@ def statistics(images: Images) -> dict[str, Floats]:
     parts: list[Floats] = []
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH].astype(np.float64) / 255
-        luma = batch @ LUMA
+        luma = batch @ LUMA if batch.shape[3] == 3 else batch[..., 0]
         centre = luma[:, 1:-1, 1:-1]
         laplacian = (
             luma[:, :-2, 1:-1] + luma[:, 2:, 1:-1] + luma[:, 1:-1, :-2] + luma[:, 1:-1, 2:]

@@ -31,12 +31,12 @@ def one_score(
     Args:
         model: in eval mode, on the batch's device.
         scorer: fitted to the model.
-        batch: uint8, N×64×64×3.
+        batch: uint8, N×H×H×C.
         name: one of the scorer's.
         reconstruct: whether reconstructions are wanted.
 
     Returns:
-        N scores, float64; reconstructions N×3×64×64 on [0, 1] or None.
+        N scores, float64; reconstructions N×C×H×H on [0, 1] or None.
     """
     if name not in QUICK:
         seen = scorer.inspect(model, batch)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clarity.errors import ClarityError
+from clarity.layout import Shape
 
 Images = NDArray[np.uint8]
 
@@ -18,11 +19,12 @@ URL_ALPHABET = str.maketrans("-_", "+/")
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
-    """PNG of an H×W×3 (or H×W) uint8 picture."""
+    """PNG of an H×W×3 or (grey) H×W×1 uint8 picture."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG")
+    plain = image[:, :, 0] if image.shape[2] == 1 else image
+    Image.fromarray(np.ascontiguousarray(plain)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -31,8 +33,8 @@ def encode_png(image: NDArray[np.uint8]) -> str:
     return base64.b64encode(png_bytes(image)).decode("ascii")
 
 
-def decode_base64(text: object, where: str, white: int | None = None) -> Images:
-    """64×64×3 picture from base64 text.
+def decode_base64(text: object, where: str, shape: Shape, white: int | None = None) -> Images:
+    """A picture of this shape from base64 text.
 
     Line breaks, the alphabet of URLs, a missing end of ``=`` and a ``data:`` URL are taken too.
 
@@ -49,15 +51,15 @@ def decode_base64(text: object, where: str, white: int | None = None) -> Images:
         raise ClarityError(
             f"{where}: not base64; send the picture file's bytes in base64"
         ) from None
-    return decode_bytes(data, where, white)
+    return decode_bytes(data, where, shape, white)
 
 
-def decode_bytes(data: bytes, where: str, white: int | None = None) -> Images:
-    """64×64×3 picture from an encoded file's bytes, squared as `preprocess` does it."""
+def decode_bytes(data: bytes, where: str, shape: Shape, white: int | None = None) -> Images:
+    """A picture of this shape from an encoded file's bytes, squared as `preprocess` does it."""
     from clarity.preprocess.images import ImageProblem, decode, to_square
 
     try:
-        return to_square(decode(data, white))
+        return to_square(decode(data, white), shape)
     except ImageProblem as problem:
         raise ClarityError(f"{where}: {problem}; send a PNG, JPEG or the like") from None
 

@@ -42,7 +42,7 @@ class ScoringModel(PythonModel):
 
         Args:
             context: unused.
-            model_input: N×64×64×3 (of a type in docs/scoring.md), or a data frame with base64
+            model_input: N×H×H×C (of a type in docs/scoring.md), or a data frame with base64
                 pictures in ``image``.
             params: ``return_reconstruction``, ``return_error_map``: add base64 PNGs.
 
@@ -53,7 +53,7 @@ class ScoringModel(PythonModel):
         wanted: dict[str, Any] = params or {}
         pictures = bool(wanted.get("return_reconstruction"))
         maps = bool(wanted.get("return_error_map"))
-        images = read_images(model_input, self.detector.white)
+        images = read_images(model_input, self.detector.shape, self.detector.white)
         verdict = self.detector.judge(images, reconstruct=pictures or maps)
         answer = pd.DataFrame(
             {"score": verdict.score, "threshold": verdict.threshold, "anomaly": verdict.anomaly}

@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any
 
-from clarity.layout import CHANNELS, IMAGE_SIZE
 from clarity.score.requests import LARGEST, one_line
 from clarity.score.signature import COLUMN
 
@@ -27,9 +26,9 @@ PATIENCE = 8
 #: Bytes of a body that is always taken. Larger ones are taken one at a time, from their first
 #: further byte to their answer: as Python's numbers a body grows twentyfold.
 SMALL = 2**20
-#: Values in one body, counted by commas before it is parsed: 64 images as plain numbers. Parsing
+#: Values in one body, counted by commas before it is parsed: 64 images of 64×64×3. Parsing
 #: keeps the interpreter, and so everybody else, for as long as it takes.
-VALUES = 64 * IMAGE_SIZE * IMAGE_SIZE * CHANNELS
+VALUES = 64 * 64 * 64 * 3
 #: Seconds in which a body has to arrive, and in which a large one has to come to its turn.
 ARRIVAL, TURN = 30.0, 60.0
 

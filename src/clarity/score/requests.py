@@ -12,7 +12,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from numpy.typing import NDArray
 
 from clarity.errors import ClarityError
-from clarity.layout import CHANNELS, IMAGE_SIZE
+from clarity.layout import Shape
 from clarity.scale import is_pixels
 from clarity.score.detector import check_images
 from clarity.score.pictures import decode_base64
@@ -59,19 +59,20 @@ def one_line(body: bytes) -> str:
     return first if len(first) <= LONGEST else f"{first[: LONGEST - 1]}…"
 
 
-def read_images(data: Any, white: int | None = None) -> Images:
-    """N×64×64×3 uint8 from what MLflow hands over.
+def read_images(data: Any, shape: Shape, white: int | None = None) -> Images:
+    """N×H×H×C uint8 from what MLflow hands over.
 
     Args:
-        data: an array N×64×64×3 of a type that `images.from_array` takes, or nested lists of whole
+        data: an array N×H×H×C of a type that `images.from_array` takes, or nested lists of whole
             numbers 0…255, of floats in [0, 1] or of true and false; a data frame or mapping with a
-            column ``image`` of base64 text (or of 64×64×3 arrays); or that column alone.
+            column ``image`` of base64 text (or of H×H×C arrays); or that column alone.
+        shape: of the model's images; encoded pictures are brought to it.
         white: the model's ``preprocess.white``.
 
     Raises:
         Refusal: anything else, in one line that names the row.
     """
-    column = _column(data)
+    column = _column(data, shape)
     if len(column) > MAX_IMAGES:
         raise Refusal(f"{len(column)} images; at most {MAX_IMAGES} in one request")
     if not len(column):
@@ -80,16 +81,16 @@ def read_images(data: Any, white: int | None = None) -> Images:
         if any(isinstance(value, str) for value in column):
             return np.stack(
                 [
-                    decode_base64(value, f"{COLUMN}, row {row}", white)
+                    decode_base64(value, f"{COLUMN}, row {row}", shape, white)
                     for row, value in enumerate(column)
                 ]
             )
-        return _pixels(column, white)
+        return _pixels(column, shape, white)
     except ClarityError as error:
         raise Refusal(str(error)) from None
 
 
-def _column(data: Any) -> Any:
+def _column(data: Any, shape: Shape) -> Any:
     """The values of column ``image``, or the array itself."""
     if isinstance(data, Mapping) or hasattr(data, "columns"):
         if COLUMN not in data:
@@ -102,13 +103,12 @@ def _column(data: Any) -> Any:
     if isinstance(data, np.ndarray) and data.ndim:
         return data
     raise Refusal(
-        f"expected an array N×{IMAGE_SIZE}×{IMAGE_SIZE}×{CHANNELS} or a column {COLUMN!r}, "
-        f"found {type(data).__name__}"
+        f"expected an array N×{shape} or a column {COLUMN!r}, found {type(data).__name__}"
     )
 
 
-def _pixels(column: Any, white: int | None) -> Images:
-    """N×64×64×3 uint8 from numbers, however they are nested."""
+def _pixels(column: Any, shape: Shape, white: int | None) -> Images:
+    """N×H×H×C uint8 from numbers, however they are nested."""
     from clarity.preprocess.images import ImageProblem, to_uint8
 
     try:
@@ -117,10 +117,8 @@ def _pixels(column: Any, white: int | None) -> Images:
     except ImageProblem as problem:
         raise Refusal(f"images: {problem}") from None
     except (TypeError, ValueError):
-        raise Refusal(
-            f"expected numbers N×{IMAGE_SIZE}×{IMAGE_SIZE}×{CHANNELS} or base64 text"
-        ) from None
-    check_images(pixels)
+        raise Refusal(f"expected numbers N×{shape} or base64 text") from None
+    check_images(pixels, shape)
     return pixels
 
 

@@ -33,6 +33,8 @@ def write_sheet(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from clarity.models.base import in_colour
+
     read = [(row, source.read(row[1], row[1] + 1).images) for row in top]
     top = [row for row, image in read if len(image)]  # but what vanished since it was scored
     if not top:
@@ -49,7 +51,8 @@ def write_sheet(
         axis.axis("off")
     triples = zip(top, images, verdict.reconstruction, strict=True)
     for axis, ((score, _, name), original, made) in zip(axes.flat, triples, strict=False):
-        axis.imshow(np.concatenate([original, made, error_map(original, made)], axis=1))
+        pair = in_colour(original), in_colour(made)
+        axis.imshow(np.concatenate([*pair, error_map(original, made)], axis=1))
         mark = "anomalous" if score > detector.threshold else "normal"
         short = name if len(name) <= 28 else f"…{name[-27:]}"
         axis.set_title(f"{short}\n{score:.4g}, {mark}", fontsize=7, parse_math=False)

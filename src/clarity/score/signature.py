@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clarity.layout import CHANNELS, IMAGE_SIZE
+from clarity.layout import Shape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def signature() -> ModelSignature:
     """Inputs, outputs and parameters of the scoring model.
 
     The input is declared as ``object`` with one free dimension, the one declaration under which
-    MLflow hands over both forms: an N×64×64×3 uint8 array, and a data frame with a column
+    MLflow hands over both forms: an N×H×H×C uint8 array, and a data frame with a column
     ``image`` of base64 text. The model itself checks what it was given, in one clear line.
     """
     from mlflow.models import ModelSignature
@@ -62,16 +62,16 @@ def signature() -> ModelSignature:
     )
 
 
-def input_example() -> pd.DataFrame:
+def input_example(shape: Shape) -> pd.DataFrame:
     """Two small pictures as an HTTP client sends them: a grey ramp and a checkerboard."""
     import pandas as pd
 
     from clarity.score.pictures import encode_png
 
-    ramp = np.linspace(0, 255, IMAGE_SIZE).astype(np.uint8)
-    first = np.broadcast_to(ramp[:, None, None], (IMAGE_SIZE, IMAGE_SIZE, CHANNELS))
-    tiles = np.indices((IMAGE_SIZE, IMAGE_SIZE)).sum(axis=0) // 8 % 2 * 255
-    second = np.repeat(tiles.astype(np.uint8)[..., None], CHANNELS, axis=2)
+    ramp = np.linspace(0, 255, shape.size).astype(np.uint8)
+    first = np.broadcast_to(ramp[:, None, None], shape.stored)
+    tiles = np.indices(shape.stored[:2]).sum(axis=0) // 8 % 2 * 255
+    second = np.repeat(tiles.astype(np.uint8)[..., None], shape.channels, axis=2)
     return pd.DataFrame({COLUMN: [encode_png(first), encode_png(second)]})
 
 

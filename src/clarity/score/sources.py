@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes
 from clarity.ingest.npy import CHUNK, Array, read_header
-from clarity.layout import CHANNELS, IMAGE_SIZE
+from clarity.layout import Shape
 from clarity.names import cell
 from clarity.preprocess.images import ImageProblem, Pixels, Seen, decode, from_array, to_square
 from clarity.score.listing import listing, problem_of, read_bytes
 
-IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, CHANNELS)
 #: Two of what a run writes, known again where they lie among pictures.
 SHEET_PNG, SUMMARY = "most_anomalous.png", "summary.json"
 
@@ -42,9 +41,11 @@ class Piece:
 
 @dataclass
 class Reading:
-    """How pixels become images: the model's ``preprocess.white``, and what is to be said of all."""
+    """How pixels become images: by the model's shape and ``preprocess.white``."""
 
+    shape: Shape
     white: int | None = None
+    #: What is to be said of all of them.
     seen: Seen = field(default_factory=Seen)
 
 
@@ -59,7 +60,7 @@ class Member(ABC):
 
     @abstractmethod
     def images(self, start: int, stop: int, reading: Reading) -> Iterator[tuple[str, Pixels | str]]:
-        """Id and image (squared to 64×64×3) of each place; a reason where there is no image."""
+        """Id and image, squared to the model's shape, of each place; or why there is no image."""
 
 
 class Picture(Member):
@@ -74,7 +75,7 @@ class Picture(Member):
 
     def images(self, start: int, stop: int, reading: Reading) -> Iterator[tuple[str, Pixels | str]]:
         try:
-            yield self.id, to_square(decode(read_bytes(self.path), reading.white, reading.seen))
+            yield self.id, _read(read_bytes(self.path), reading)
         except ImageProblem as problem:
             yield self.id, str(problem)
 
@@ -138,13 +139,17 @@ class Rows(Member):
                     raise ValueError("cut off while it was read")
 
 
+def _read(content: bytes, reading: Reading) -> Pixels:
+    return to_square(decode(content, reading.white, reading.seen), reading.shape)
+
+
 def _squared(pixels: NDArray, reading: Reading) -> Pixels | str:
     plain = reading.white is None or reading.white >= 255
-    if plain and pixels.dtype == np.uint8 and pixels.shape == IMAGE_SHAPE:
+    if plain and pixels.dtype == np.uint8 and pixels.shape == reading.shape.stored:
         reading.seen.value(255, int(pixels.max()))
         return pixels
     try:
-        return to_square(from_array(pixels, reading.white, reading.seen))
+        return to_square(from_array(pixels, reading.white, reading.seen), reading.shape)
     except ImageProblem as problem:
         return str(problem)
 
@@ -155,8 +160,8 @@ class Source:
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = members
         self._ends = list(accumulate(len(member) for member in members))
-        #: Set its ``white`` before reading.
-        self.reading = Reading()
+        #: To be set before reading.
+        self.reading: Reading
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -170,8 +175,8 @@ class Source:
         return sha256_bytes(os.fsencode("".join(lines)))
 
     def read(self, start: int, stop: int) -> Piece:
-        """The images from ``start`` up to ``stop``, squared to 64×64×3."""
-        piece = Piece(np.empty((0, *IMAGE_SHAPE), np.uint8))
+        """The images from ``start`` up to ``stop``, squared to the model's shape."""
+        piece = Piece(np.empty((0, *self.reading.shape.stored), np.uint8))
         images = []
         position, stop = start, min(stop, len(self))
         while position < stop:

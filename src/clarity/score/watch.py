@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clarity.errors import ClarityError
-from clarity.layout import CHANNELS, IMAGE_SIZE, normals
+from clarity.layout import PROCESSED, Shape, normals
 from clarity.params import load_params
 from clarity.score.drift import Images, Report, Sample, measure
 
@@ -39,14 +39,15 @@ def drift_of(path: Path, model: str | None) -> Report:
         from clarity.score.registered import load_registered
 
         detector = load_registered(model).detector
-    reference = look(reference_images(), detector)
-    params = load_params()
+    images, params = reference_images(), load_params()
+    shape = Shape(images.shape[1], images.shape[3])
     white = detector.white if detector else params.preprocess.white
-    return measure(reference, look(images_at(path, white), detector), params.drift)
+    reference, arrived = look(images, detector), look(images_at(path, shape, white), detector)
+    return measure(reference, arrived, params.drift)
 
 
 def reference_images() -> Images:
-    """Normals of the splits whose people no model was fitted to, N×64×64×3 uint8."""
+    """Normals of the splits whose people no model was fitted to, N×H×H×C uint8."""
     paths = [normals(split) for split in REFERENCE]
     for path in paths:
         if not path.is_file():
@@ -54,31 +55,45 @@ def reference_images() -> Images:
     return np.concatenate([np.load(path, mmap_mode="r", allow_pickle=False) for path in paths])
 
 
-def images_at(path: Path, white: int | None = None) -> Images:
-    """Up to ``LOOKED_AT`` usable images of a folder or array, evenly spread, N×64×64×3 uint8."""
-    from clarity.score.sources import open_source
+def images_at(path: Path, shape: Shape, white: int | None = None) -> Images:
+    """Up to ``LOOKED_AT`` usable images of a folder or array, evenly spread, N×H×H×C uint8."""
+    from clarity.score.sources import Reading, open_source
 
     source = open_source(path)
-    source.reading.white = white
+    source.reading = Reading(shape, white)
     places = np.unique(np.linspace(0, len(source) - 1, LOOKED_AT).astype(int))
     if len(source) <= LOOKED_AT:
         read = [source.read(start, start + BATCH).images for start in range(0, len(source), BATCH)]
     else:
         read = [source.read(int(place), int(place) + 1).images for place in places]
-    shape = (0, IMAGE_SIZE, IMAGE_SIZE, CHANNELS)
-    return np.concatenate([np.empty(shape, np.uint8), *read])
+    return np.concatenate([np.empty((0, *shape.stored), np.uint8), *read])
 
 
 def look(images: Images, detector: Detector | None) -> Sample:
     """Reconstruction errors (MSE on [0, 1]) and latent codes of images, a batch at a time."""
     if detector is None:
         return Sample(images)
+    check_shape(images, detector)
     errors, codes = [np.empty(0)], []
     for start in range(0, len(images), BATCH):
         seen = detector.inspect(np.ascontiguousarray(images[start : start + BATCH]))
         errors.append(seen.metrics["mse"].double().cpu().numpy())
         codes.append(seen.latent.flatten(1).double().cpu().numpy())
     return Sample(images, np.concatenate(errors), np.concatenate(codes) if codes else None)
+
+
+def check_shape(images: Images, detector: Detector) -> None:
+    """Refuse a model that was trained on images of another shape than the workspace's.
+
+    Raises:
+        ClarityError: it was.
+    """
+    here = Shape(images.shape[1], images.shape[3])
+    if detector.shape != here:
+        raise ClarityError(
+            f"the model reads images of {detector.shape}, {PROCESSED} holds {here}; train and "
+            "promote a model of these (`dvc repro`, `clarity promote`)"
+        )
 
 
 def record(report: Report, batch: str, version: str, *, anomalous: int, flow_run: str) -> str:

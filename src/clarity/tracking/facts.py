@@ -14,7 +14,7 @@ from typing import Any
 
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes, sha256_file, sha256_tree
-from clarity.layout import INDEX, SOURCE, Training
+from clarity.layout import INDEX, SOURCE, Shape, Training
 from clarity.params import Params
 from clarity.score.foreign import training_data
 from clarity.score.registered import (
@@ -181,6 +181,11 @@ class Facts:
         # Known only when the network is built: the bottleneck of a convolutional one, the size.
         counts = {name: str(description[name]) for name in ("latent", "parameters")}
         return cls(training, recipe(provenance) | counts, tags, details, description, timings)
+
+    @property
+    def shape(self) -> Shape:
+        """Of the images that the model reads."""
+        return Shape.described(self.description)
 
     @property
     def fingerprint(self) -> str:

@@ -75,7 +75,7 @@ def model_card(facts: Facts, data: Dataset) -> str:
         f"# {facts.training.name}",
         what(facts),
         "## Use",
-        "Scores 64×64 RGB images of the kind it was trained on: the further an image lies from "
+        f"Scores images of {facts.shape} of the kind it was trained on: the further one lies from "
         f"what the autoencoder can reconstruct, the higher `{best}`. Not for identifying people, "
         "nor for decisions about them.",
         "## Figures",

@@ -18,7 +18,7 @@ from filelock import FileLock
 from clarity.address import project_root, sqlite_file
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes, write_json
-from clarity.layout import MLRUNS, PUBLISHED, Training
+from clarity.layout import MLRUNS, PUBLISHED, Shape, Training
 from clarity.machine import refusal
 from clarity.params import Params, load_params
 from clarity.redact import redact
@@ -160,7 +160,7 @@ class Publisher:
             return run_id
         runs.log(self.client, run_id, params=runs.new_params(run, one.params))
         self._curves(run, one)
-        self._dataset(run)
+        self._dataset(run, one)
         self._pictures(run_id, one)
         self._files(run_id, one)
         if version is None:
@@ -231,7 +231,7 @@ class Publisher:
         ]
         runs.log(self.client, run.info.run_id, missing)
 
-    def _dataset(self, run: Run) -> None:
+    def _dataset(self, run: Run, one: Facts) -> None:
         """Say which images, through MLflow's dataset API; once."""
         import json
 
@@ -240,7 +240,9 @@ class Publisher:
 
         if run.inputs is not None and run.inputs.dataset_inputs:
             return
-        schema = {"mlflow_tensorspec": {"features": json.dumps(_TENSOR), "targets": None}}
+        schema = {
+            "mlflow_tensorspec": {"features": json.dumps(_tensor(one.shape)), "targets": None}
+        }
         entity = Entity(
             name=self.data.name,
             # MLflow keeps at most 36 characters; the tag of the run has all 64.
@@ -317,7 +319,9 @@ class Publisher:
                 self.client.delete_run(run_id)
 
 
-_TENSOR = [{"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, 64, 64, 3]}}]
+def _tensor(shape: Shape) -> list[dict[str, Any]]:
+    spec = {"dtype": "uint8", "shape": [-1, *shape.stored]}
+    return [{"type": "tensor", "tensor-spec": spec}]
 
 
 def _test_table(one: Facts) -> Any:

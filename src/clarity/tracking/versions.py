@@ -179,7 +179,7 @@ def _log_model(
         mlflow.end_run()
     try:
         with quiet():
-            mlflow.pyfunc.load_model(info.model_uri).predict(input_example())
+            mlflow.pyfunc.load_model(info.model_uri).predict(input_example(facts.shape))
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ClarityError(
@@ -201,7 +201,7 @@ def _model(facts: Facts, package: Path) -> dict[str, Any]:
         "code_paths": [str(package)],
         "pip_requirements": pip_requirements(),
         "signature": signature(),
-        "input_example": input_example(),
+        "input_example": input_example(facts.shape),
         # Checked wherever the model is loaded, also by MLflow alone.
         "model_config": {"weights": weights, "evaluation": evaluation},
     }

@@ -12,7 +12,7 @@ def augment(images: Tensor, generator: torch.Generator, *, flip: bool, shift: in
     What a shift uncovers repeats the edge. Pixels are moved, never blended: no blur is taught.
 
     Args:
-        images: uint8, N×H×W×3, on any device.
+        images: uint8, N×H×W×C, on any device.
         generator: source of the draws, on the CPU, so that every device sees the same ones.
         flip: whether to mirror left and right.
         shift: largest shift in pixels.
@@ -37,7 +37,7 @@ def relight(x: Tensor, generator: torch.Generator, jitter: float) -> Tensor:
     of three that has seen their own light only spends itself on it.
 
     Args:
-        x: images, N×3×H×W in [-1, 1], on any device.
+        x: images, N×C×H×W in [-1, 1], on any device.
         generator: source of the draws, on the CPU.
         jitter: largest relative change of contrast, and largest shift on [-1, 1].
     """
@@ -47,3 +47,18 @@ def relight(x: Tensor, generator: torch.Generator, jitter: float) -> Tensor:
     contrast, brightness = draws.to(x.device)
     lit: Tensor = x * (1 + contrast) + brightness
     return lit.clamp_(-1, 1)
+
+
+def noisy(x: Tensor, generator: torch.Generator, noise: float) -> Tensor | None:
+    """Each image with Gaussian noise of this standard deviation on [-1, 1]; None where it is 0.
+
+    A denoising autoencoder (Vincent et al. 2008) makes the clean image from it.
+
+    Args:
+        x: images, N×C×H×W in [-1, 1], on any device.
+        generator: source of the draws, on the CPU.
+        noise: not clipped to [-1, 1].
+    """
+    if noise == 0:
+        return None
+    return x + noise * torch.randn(x.shape, generator=generator).to(x.device)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from clarity.errors import ClarityError
-from clarity.models.base import PIXELS
-from clarity.train.data import CHUNK, Images
+from clarity.models.base import at_most
+from clarity.train.data import Images
 
-#: Up to so many images the fit is exact: a copy in float32 and a centred one take 1 GB.
+#: Up to so many images (of 64×64×3; fewer larger ones) the fit is exact: a copy in float32 and a
+#: centred one take 1 GB.
 EXACT = 10_000
 #: Up to so many it is a full singular value decomposition; Lanczos (ARPACK) finds the first
 #: components of more in a fraction of the time, to the same accuracy.
@@ -20,27 +21,27 @@ BATCH = 2_048
 
 
 def fit_components(images: Images, latent: int, name: str) -> tuple[Tensor, Tensor]:
-    """Mean (12288) and the ``latent`` first principal components (latent×12288) of the images.
+    """Mean (D) and the ``latent`` first principal components (latent×D) of images of D numbers.
 
     Raises:
         ClarityError: more components than images.
     """
     from sklearn.decomposition import PCA, IncrementalPCA
 
-    count = len(images)
-    if latent > min(count, PIXELS):
+    count, shape = len(images), images.shape
+    if latent > min(count, shape.elements):
         raise ClarityError(
             f"models.{name}.latent: {latent} components of {count} training images; "
-            f"at most {min(count, PIXELS)} are possible"
+            f"at most {min(count, shape.elements)} are possible"
         )
-    if count <= EXACT:
+    if count <= at_most(EXACT, shape):
         solver = "full" if count <= max(FULL, latent) else "arpack"
         pca = PCA(latent, svd_solver=solver, random_state=0)
         pca.fit(_matrix(images, torch.arange(count)))
     else:
         pca = IncrementalPCA(latent)
         # No batch may be smaller than the number of components: the rest joins the last one.
-        size = max(BATCH, 2 * latent)
+        size = max(at_most(BATCH, shape), 2 * latent)
         starts = range(0, max(1, count // size) * size, size)
         for start in starts:
             end = count if start == starts[-1] else start + size
@@ -50,9 +51,11 @@ def fit_components(images: Images, latent: int, name: str) -> tuple[Tensor, Tens
 
 def _matrix(images: Images, rows: Tensor) -> np.ndarray:
     """These images as the rows of one matrix, float32 in [-1, 1]."""
-    matrix = np.empty((len(rows), PIXELS), dtype=np.float32)
-    for number, x in enumerate(images.inputs(rows)):
-        matrix[number * CHUNK : number * CHUNK + len(x)] = x.flatten(1).cpu().numpy()
+    matrix = np.empty((len(rows), images.shape.elements), dtype=np.float32)
+    first = 0
+    for x in images.inputs(rows):
+        matrix[first : first + len(x)] = x.flatten(1).cpu().numpy()
+        first += len(x)
     return matrix
 
 

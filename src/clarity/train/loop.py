@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from clarity.errors import ClarityError
 from clarity.models.base import Autoencoder, to_input, to_unit
 from clarity.params import Train
-from clarity.train.augment import augment, relight
+from clarity.train.augment import augment, noisy, relight
 from clarity.train.budget import Budget
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.data import Images
@@ -118,7 +118,8 @@ def fit(
                 optimizer.zero_grad(set_to_none=True)
                 with _autocast(setting):
                     progress = min(1.0, state.step / scheduled)
-                    loss, _ = network.training_loss(x, progress, draws)
+                    given = noisy(x, draws, recipe.noise)
+                    loss, _ = network.training_loss(x, progress, draws, given=given)
                 torch.autograd.backward(loss)
                 norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
                 if not math.isfinite(norm.item()):
@@ -131,7 +132,7 @@ def fit(
                 if batch == batches - 1:
                     break  # its step counts with its epoch's row, which is not written yet
                 if any(budget.steps == state.step for budget in setting.budgets.values()):
-                    error = measure(averaged, setting)["val_mse"]
+                    error = judged(measure(averaged, setting))
                     _keep(state, best, averaged, setting, state.step / batches, error)
                 if caught or checkpoint.due:
                     checkpoint.save(state, network, averaged, optimizer, best)
@@ -142,7 +143,7 @@ def fit(
             row = {"epoch": epoch, "step": state.step, "learning_rate": rate}
             state.rows.append(row | measure(averaged, setting))
             state.speeds.append(seen / max(busy, 1e-9))
-            _keep(state, best, averaged, setting, epoch, state.rows[-1]["val_mse"])
+            _keep(state, best, averaged, setting, epoch, judged(state.rows[-1]))
             on_epoch(state, False)
             if caught or checkpoint.due:
                 checkpoint.save(state, network, averaged, optimizer, best)
@@ -181,7 +182,7 @@ def _keep(
 
 
 def _batch(setting: Setting, rows: Tensor, draws: torch.Generator) -> Tensor:
-    """Images of these rows as the network sees them in training, N×3×64×64 in [-1, 1]."""
+    """Images of these rows as the network sees them in training, N×C×H×H in [-1, 1]."""
     recipe = setting.recipe
     stored = setting.train.rows(rows)
     x = to_input(augment(stored, draws, flip=recipe.flip, shift=recipe.shift))
@@ -210,7 +211,8 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 def measure(network: Autoencoder, setting: Setting) -> dict[str, float]:
     """MSE on [0, 1] and the loss's parts, of training and validation images as they are stored.
 
-    Training images: at most `MEASURED`, the same ones every time; validation images: all.
+    Where something else than the squared error is minimised, that too, as ``loss``. Training
+    images: at most `MEASURED`, the same ones every time; validation images: all.
     """
     network.eval()
     found: dict[str, float] = {}
@@ -218,16 +220,25 @@ def measure(network: Autoencoder, setting: Setting) -> dict[str, float]:
         size = min(MEASURED, len(images)) if split == "train" else len(images)
         numbers = torch.linspace(0, len(images) - 1, size, dtype=torch.float64).round().long()
         draws = generator(setting.seed, MEASURE)
-        totals = dict.fromkeys(("mse", *network.parts), 0.0)
+        other = ("loss",) if setting.recipe.loss != "mse" else ()
+        totals = dict.fromkeys(("mse", *other, *network.parts), 0.0)
         for x in images.inputs(numbers):
             with _autocast(setting):
-                error = to_unit(network(x)) - to_unit(x)
+                made = network(x)
+                error = to_unit(made) - to_unit(x)
                 parts = network.training_loss(x, 1.0, draws)[1] if network.parts else {}
+                if other:
+                    parts["loss"] = network.criterion(made, x)
             totals["mse"] += error.double().square().mean().item() * len(x) / size
             for part, value in parts.items():
                 totals[part] += value.item() * len(x) / size
         found |= {f"{split}_{name}": value for name, value in totals.items()}
     return {name: found[name] for name in sorted(found, key=lambda name: "mse" not in name)}
+
+
+def judged(row: dict[str, float]) -> float:
+    """What tells the best epoch: the validation value of what is minimised."""
+    return row.get("val_loss", row["val_mse"])
 
 
 def _stale(state: State, setting: Setting) -> bool:

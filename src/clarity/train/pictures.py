@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from clarity.files import atomic_path
-from clarity.models.base import Autoencoder, to_images, to_input
+from clarity.models.base import Autoencoder, in_colour, to_images, to_input
 from clarity.train.data import Images
 
 #: Faces in a grid, and screen pixels of one image pixel.
@@ -26,7 +26,8 @@ def save_grid(network: Autoencoder, images: Images, path: Path) -> None:
     """Write a PNG: originals in the first row, the network's reconstructions in the second."""
     stored = images.rows(grid_faces(len(images)))
     network.eval()
-    rows = np.stack([stored.cpu().numpy(), to_images(network(to_input(stored)))])
+    pair = stored.cpu().numpy(), to_images(network(to_input(stored)))
+    rows = in_colour(np.stack(pair))
     rows = rows.repeat(SCALE, axis=2).repeat(SCALE, axis=3)
     framed = np.pad(rows, ((0, 0), (0, 0), (GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255)
     _, count, height, width, channels = framed.shape

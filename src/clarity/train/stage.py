@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -27,8 +28,9 @@ from clarity.models.base import Autoencoder
 from clarity.models.build import build, describe
 from clarity.models.device import prepare
 from clarity.models.flops import gflop_per_image
+from clarity.models.loss import criterion
 from clarity.models.pca import PrincipalComponents
-from clarity.params import load_params
+from clarity.params import Train, load_params, loss_words
 from clarity.train.budget import ALIKE, COMPUTE, budgets
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.components import fit_components
@@ -61,11 +63,13 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
         raise ClarityError(f"params.yaml: seeds: {seed} is not listed; there are {known}")
     device = prepare(params.device, params.threads)
     precision = resolve_precision(recipe.precision, device)
-    train, val = (open_images(normals(split), device) for split in ("train", "val"))
+    shape = params.preprocess.shape
+    train, val = (open_images(normals(split), shape, device) for split in ("train", "val"))
     provenance = fingerprint(params, model, seed, device, precision)
 
     torch.manual_seed(seed)
-    network = build(spec, model, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
+    network = build(spec, model, shape, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
+    network.criterion = criterion(recipe.loss)
     network.start_from(*train.moments())
     network.to(device)
     batches = math.ceil(len(train) / recipe.batch_size)
@@ -96,7 +100,9 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
     for path, budget in ((training.weights, ALIKE), (training.same_compute, COMPUTE)):
         weights = best.get(budget, {})
         write_bytes(path, save({name: value.cpu().contiguous() for name, value in weights.items()}))
-    description = describe(spec, model, seed, network) | {"budgets": _spent(setting, state)}
+    description = (
+        describe(spec, model, seed, network) | _taught(recipe) | {"budgets": _spent(setting, state)}
+    )
     write_json(training.description, description)
     write_text(training.curves, _table(state.rows))
     write_json(training.provenance, provenance)
@@ -106,8 +112,8 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
     checkpoint.delete()
     reporter.listener.finished(training)
     print(
-        f"train: {training.name}: validation MSE {error:.5f} at epoch {epoch:g} of "
-        f"{recipe.epochs if offered else 1}{_also(setting, state)}, {state.seconds:.0f} s"
+        f"train: {training.name}: validation {_judged_by(recipe)} {error:.5f} at epoch {epoch:g} "
+        f"of {recipe.epochs if offered else 1}{_also(setting, state)}, {state.seconds:.0f} s"
     )
 
 
@@ -188,9 +194,19 @@ def _spent(setting: Setting, state: State) -> dict[str, dict[str, float] | None]
             "epoch": state.best[name][0],
             "epochs": budget.epochs,
             "gflop_per_image": budget.gflop_per_image,
-            "val_mse": state.best[name][1],
+            "val_mse" if setting.recipe.loss == "mse" else "val_loss": state.best[name][1],
         }
     return found
+
+
+def _taught(recipe: Train) -> dict[str, Any]:
+    """For model.json: what was minimised, where that is not the plain squared error."""
+    said: dict[str, Any] = {} if recipe.loss == "mse" else {"loss": recipe.loss}
+    return said | ({"noise": recipe.noise} if recipe.noise else {})
+
+
+def _judged_by(recipe: Train) -> str:
+    return "MSE" if recipe.loss == "mse" else f"loss ({loss_words(recipe.loss)})"
 
 
 def _also(setting: Setting, state: State) -> str:
