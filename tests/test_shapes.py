@@ -49,6 +49,8 @@ def test_the_whole_pipeline_follows_size_and_channels(
 ) -> None:
     project = small_project(tmp_path / "project", shape)
     monkeypatch.chdir(project.path)
+    # A served model's process keeps the store's address: here, the test's before.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     run(project, "ingest")
     run(project, "preprocess")
     for name in ("train", "val", "gate_anomalies", "test_anomalies"):
