@@ -69,7 +69,9 @@ def reader(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     # The environment is there; setting one up needs a network.
     (root / ".venv").mkdir()
     (root / ".venv/bin").symlink_to(Path(sys.executable).parent)
-    (root / ".venv/.ready").touch()
+    for name in (".uv/bin/uv", ".venv/.ready"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
     return project
 
 
