@@ -30,6 +30,7 @@ SERVERS = {
     "clarity serve --port 5001": "http://127.0.0.1:5001/ping",
     "make ui": "http://127.0.0.1:5000/health",
     "clarity ui": "http://127.0.0.1:5000/health",
+    "clarity ui --port 5050": "http://127.0.0.1:5050/health",
     "make serve-flows": "http://127.0.0.1:4200/api/health",
 }
 #: Every server and client in a network of their own: ports are free, and nothing is outside.
