@@ -30,6 +30,7 @@ SERVERS = {
     "clarity serve --port 5001": "http://127.0.0.1:5001/ping",
     "make ui": "http://127.0.0.1:5000/health",
     "clarity ui": "http://127.0.0.1:5000/health",
+    "clarity ui --port 5050": "http://127.0.0.1:5050/health",
     "make serve-flows": "http://127.0.0.1:4200/api/health",
 }
 #: Every server and client in a network of their own: ports are free, and nothing is outside.
@@ -65,11 +66,17 @@ def reader(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     project.run("clarity", "eye", "--sheets", "looks", "--pairs", "4")
     answers = (root / "looks/answers.csv").read_text()
     (root / "eye-1f3a.csv").write_text(answers.replace(",,", ",left,"))
+    project.git("config", "user.name", "A Reader")
+    project.git("config", "user.email", "reader@example.org")
     project.commit("As a reader has it")
     # The environment is there; setting one up needs a network.
     (root / ".venv").mkdir()
-    (root / ".venv/bin").symlink_to(Path(sys.executable).parent)
-    (root / ".venv/.ready").touch()
+    for part in Path(sys.prefix).iterdir():
+        if part.name != ".ready":
+            (root / ".venv" / part.name).symlink_to(part)
+    for name in (".uv/bin/uv", ".venv/.ready"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
     return project
 
 

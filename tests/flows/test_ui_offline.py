@@ -6,8 +6,12 @@ Screenshots are left in ``CLARITY_SCREENSHOTS``, or in pytest's temporary folder
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import re
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -60,17 +64,38 @@ def test_no_page_asks_another_host_and_a_score_run_shows_what_arrived(
                     page.goto(f"{api.removesuffix('/api')}{version}/{name}")
                     page.wait_for_timeout(2500)
                     page.screenshot(path=shots / f"prefect{version[1:]}-{Path(name).name}.png")
-                shown(page, f"{api.removesuffix('/api')}{version}")
+                shown(page, f"{api.removesuffix('/api')}{version}", artifacts(api, key), shots)
     assert asked == []
 
 
-def shown(page: Page, base: str) -> None:
-    page.goto(f"{base}/artifacts/key/scores")
-    expect(page.get_by_text("gate/0.png").first).to_be_visible(timeout=60_000)
+def artifacts(api: str, key: str) -> dict[str, str]:
+    """Ids of the artifacts, by their keys."""
+    basic = base64.b64encode(key.encode()).decode()
+    request = urllib.request.Request(
+        f"{api}/artifacts/filter",
+        b"{}",
+        {"Content-Type": "application/json", "Authorization": f"Basic {basic}"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        return {one["key"]: one["id"] for one in json.load(answer)}
+
+
+def shown(page: Page, base: str, ids: dict[str, str], shots: Path) -> None:
+    """What a run of `score` leaves: names and scores, tests of drift, pictures."""
+
+    def open_page(name: str) -> None:
+        page.goto(f"{base}/artifacts/artifact/{ids[name]}")
+        page.wait_for_timeout(2500)
+        page.screenshot(path=shots / f"prefect{'2' if '/v2' in base else ''}-shown-{name}.png")
+
+    open_page("scores")
+    expect(page.get_by_text(re.compile("gate/[0-9]+.png")).first).to_be_visible(timeout=60_000)
     expect(page.get_by_text("torn.jpg").first).to_be_visible()
-    page.goto(f"{base}/artifacts/key/drift")
+    open_page("drift")
     expect(page.get_by_text("sharpness").first).to_be_visible(timeout=60_000)
-    page.goto(f"{base}/artifacts/key/most-anomalous")
+    assert "000000" not in page.inner_text("body")
+    open_page("most-anomalous")
     page.wait_for_function(
         "() => [...document.images].some(i => i.naturalWidth > 500)", timeout=60_000
     )
+    assert "base64" not in page.inner_text("body")
