@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,18 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON from ``path``."""
     return json.loads(path.read_text())
+
+
+def note_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Add to a side file that nothing depends on; where that cannot be, say so and go on."""
+    try:
+        before = read_json(path)
+    except (OSError, ValueError):
+        before = {}
+    try:
+        write_json(path, {**(before if isinstance(before, dict) else {}), **values})
+    except OSError as error:
+        print(f"clarity: {path}: not written ({error.strerror}); nothing needs it", file=sys.stderr)
 
 
 def fresh_directory(path: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import shutil
 import sys
@@ -42,7 +41,7 @@ from clarity.evaluate.perceptual import EVERY, SAMPLE
 from clarity.evaluate.portrait import Portrait
 from clarity.evaluate.reconstruction import METRICS
 from clarity.evaluate.schema import checked
-from clarity.files import atomic_path, read_json, write_bytes, write_json
+from clarity.files import atomic_path, note_json, read_json, write_bytes, write_json
 from clarity.layout import (
     IMAGE_SIZE,
     INDEX,
@@ -258,11 +257,7 @@ def _write_timings(path: Path, network: Any, batch_size: int, started: float) ->
     """Add what the clock measured to the training's timings."""
     took = {"evaluate_seconds": time.monotonic() - started}
     figures = {**took, **cost.measured(network, batch_size)}
-    try:
-        before = read_json(path)
-    except (FileNotFoundError, json.JSONDecodeError):
-        before = {}
-    write_json(path, before | {name: round(value, 4) for name, value in figures.items()})
+    note_json(path, {name: round(value, 4) for name, value in figures.items()})
 
 
 def _shown(value: float | None) -> str:

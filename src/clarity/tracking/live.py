@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 PATIENCE = 1.5
 #: Epochs are written together, at most this often, in seconds.
 INTERVAL = 1.0
-#: How long the end of a training waits for what is not yet written, in seconds. A server that is
-#: away is given up after two time-outs, long before; this is for a machine that is very busy.
-GRACE = 120.0
+#: How long the end of a training waits for what is not yet written, in seconds: for a server, which
+#: may be slow or away, and for a file of this machine, which may be very busy.
+GRACE_SERVER, GRACE_FILE = 5.0, 120.0
 #: Seconds between two samples of the system's metrics.
 SAMPLING = 5
 
@@ -59,6 +59,7 @@ class LiveMirror:
         self._monitor: SystemMetricsMonitor | None = None
         self._last: dict[str, int] = {}
         self._pictured: set[int] = set()
+        self._grace = GRACE_FILE
 
     @classmethod
     def of_training(cls, model: str, seed: int) -> LiveMirror:
@@ -74,7 +75,7 @@ class LiveMirror:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write what is left, say how it ended, and let go: after GRACE seconds at the latest."""
+        """Write what is left, say how it ended, and let go in any case after some seconds."""
         self._ended.set()
         if self._thread is None:
             return
@@ -84,9 +85,11 @@ class LiveMirror:
             status = "FAILED" if issubclass(kind, Exception) else "KILLED"
         self._jobs.put(lambda: self._close(status))
         self._jobs.put(None)
-        self._thread.join(GRACE)
-        if self._thread.is_alive() and not self._failed:
-            self._warn(TimeoutError(f"MLflow did not answer for {GRACE:.0f} s"))
+        self._thread.join(self._grace)
+        if self._thread.is_alive():
+            self._give_up(
+                ClarityError(f"MLflow's store did not take all within {self._grace:.0f} s")
+            )
 
     # What a training tells.
 
@@ -127,12 +130,16 @@ class LiveMirror:
             try:
                 job()
             except Exception as problem:
-                self._failed = True
-                self._warn(problem)
+                self._give_up(problem)
         if self._monitor is not None:
             self._monitor.finish()  # type: ignore[no-untyped-call]
 
-    def _warn(self, problem: Exception) -> None:
+    def _give_up(self, problem: Exception) -> None:
+        """Say once why nothing more is written."""
+        with self._guard:
+            if self._failed:
+                return
+            self._failed = True
         lines = str(problem).splitlines() or [""]
         reason = lines[0] if isinstance(problem, ClarityError) else f"{problem!r:.200}"
         print(
@@ -145,8 +152,11 @@ class LiveMirror:
         # A server that hangs must not hold the end of a training.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        from clarity.address import sqlite_file, tracking_uri
         from clarity.store import experiment_id, open_store
 
+        if sqlite_file(tracking_uri()) is None:
+            self._grace = GRACE_SERVER
         client = open_store()
         import logging
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import io
-import json
 import math
 import resource
 import shutil
@@ -22,7 +21,7 @@ from safetensors.torch import save
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from clarity.errors import ClarityError
-from clarity.files import read_json, write_bytes, write_json, write_text
+from clarity.files import note_json, write_bytes, write_json, write_text
 from clarity.layout import Training, normals
 from clarity.models.base import Autoencoder
 from clarity.models.build import build, describe
@@ -248,14 +247,10 @@ def _write_timings(path: Path, state: State, images: int, device: torch.device) 
     """Add what the clock measured to the training's timings; the first epoch warms up."""
     speeds = state.speeds[2:] or state.speeds[1:]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    try:
-        before = read_json(path)
-    except (FileNotFoundError, json.JSONDecodeError):
-        before = {}
     measured = {
         "train_seconds": round(state.seconds, 3),
         "images_per_second": round(statistics.median(speeds), 1),
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else peak,
         "train_images": images,
     }
-    write_json(path, before | measured)
+    note_json(path, measured)
