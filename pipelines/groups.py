@@ -24,10 +24,11 @@ from typing import IO, NoReturn
 import psutil
 
 from clarity.files import write_json
+from clarity.processes import alive, identity
 from pipelines import supervise
 from pipelines.home import home
 
-TOKEN = "CLARITY_GROUP"
+TOKEN = "CLARITY_GROUP"  # noqa: S105 - a variable's name
 
 _running: set[Group] = set()
 _guard = threading.Lock()
@@ -140,27 +141,6 @@ def leave(why: str, grace: float = 10.0) -> NoReturn:
             group.process.wait(max(0.0, deadline - time.monotonic()))
     print(f"clarity: {why}", file=sys.stderr, flush=True)
     os._exit(1)
-
-
-def identity() -> dict[str, int | float | str]:
-    """What tells this process from a later one with the same number."""
-    return {
-        "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
-        "host": os.uname().nodename,
-    }
-
-
-def alive(owner: Mapping[str, int | float | str]) -> bool:
-    """Whether the process that ``identity`` described still runs, as far as this host can tell."""
-    if owner.get("host") != os.uname().nodename:
-        return True
-    try:
-        process = psutil.Process(int(owner["pid"]))
-        running = process.status() != psutil.STATUS_ZOMBIE
-        return running and abs(process.create_time() - float(owner["started"])) < 2
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _end_token(token: str) -> int:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import psutil
+
 from clarity.files import write_json
+from clarity.processes import alive, identity, when_gone
 from pipelines import groups
 from pipelines.home import home
 from pipelines.server import API, watch_named
@@ -34,7 +35,7 @@ def _records() -> Path:
 def recorded(flow_run_id: str) -> Iterator[None]:
     """Keep a record of this process as the carrier of a flow run, until it is left."""
     record = _records() / f"{flow_run_id}.json"
-    write_json(record, groups.identity())
+    write_json(record, identity())
     try:
         yield
     finally:
@@ -77,7 +78,7 @@ def recover() -> list[str]:
             owner = json.loads(record.read_text())
         except (OSError, ValueError):
             continue
-        if not groups.alive(owner):
+        if not alive(owner):
             dead.append(record)
     if not dead:
         return found
@@ -138,7 +139,7 @@ def crash_all(why: str, **filters: Any) -> list[str]:
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=unfinished):
             record = _records() / f"{run.id}.json"
-            if record.exists() and groups.alive(json.loads(record.read_text())):
+            if record.exists() and alive(json.loads(record.read_text())):
                 continue
             name = crash(client, run.id, why)
             record.unlink(missing_ok=True)
@@ -153,11 +154,8 @@ def watch_parent(flow_run_id: str | None) -> None:
     A worker killed by SIGKILL leaves its flow runs behind, and another worker would do the same
     stage at the same time. The run is marked Crashed first, so that whoever waits for it knows.
     """
-    parent = os.getppid()
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+    def leave() -> None:
         groups.stop_all()
         try:
             if flow_run_id:
@@ -168,4 +166,4 @@ def watch_parent(flow_run_id: str | None) -> None:
         finally:
             os._exit(1)
 
-    threading.Thread(target=watch, name="watch-parent", daemon=True).start()
+    when_gone(identity(psutil.Process(os.getppid())), leave)

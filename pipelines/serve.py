@@ -18,6 +18,7 @@ import typer
 
 from clarity.errors import ClarityError
 from clarity.files import write_json
+from clarity.processes import identity
 from pipelines import groups
 from pipelines.deploy import deploy
 from pipelines.home import home, migrate_database, prepare
@@ -77,7 +78,7 @@ def main(
             print(f"marked flow run {name} Crashed")
         # With a home of its own, this project's server knows no other's deployments.
         deploy(root, {}, take_over=home().is_relative_to(root))
-        write_json(address_file(), {"api": api, **groups.identity()})
+        write_json(address_file(), {"api": api, **identity()})
         worker = launch_worker(root, POOL, limit)
         ui = api.removesuffix("/api")
         print(f"Prefect's UI is at {ui} (stop with Ctrl-C); it asks for the line in {key_file()}")

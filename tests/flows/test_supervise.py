@@ -17,6 +17,7 @@ import pytest
 from tools import alive_with, environment, until
 
 from clarity.files import write_json
+from clarity.processes import identity
 from pipelines import groups, supervise
 
 # A stage that forks a child into a session of its own, out of reach of its process group's signals.
@@ -90,7 +91,7 @@ def test_the_next_start_ends_what_outlived_starter_and_supervisor(home: Path) ->
     orphan = subprocess.Popen(["sleep", "60"], env={**os.environ, groups.TOKEN: token})
     dead = subprocess.Popen(["true"])
     dead.wait()
-    owner = {**groups.identity(), "pid": dead.pid, "started": time.time()}
+    owner = {**identity(), "pid": dead.pid, "started": time.time()}
     write_json(home / "groups" / f"{token}.json", {"token": token, "name": "train@a-0", **owner})
     assert groups.reap() == ["train@a-0"]
     assert orphan.wait(5) == -signal.SIGKILL
