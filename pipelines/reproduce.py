@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from clarity.errors import ClarityError
+from clarity.machine import refusal
 from clarity.names import line
 from clarity.params import load_params
 from pipelines.graph import Graph, read_graph
@@ -106,6 +107,11 @@ def run(command: object) -> None:
         app()
     except ClarityError as error:
         print(f"clarity: {line(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except (OSError, MemoryError) as error:
+        if (said := refusal(error)) is None:
+            raise
+        print(f"clarity: {line(said)}", file=sys.stderr)
         sys.exit(2)
 
 

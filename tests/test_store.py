@@ -189,3 +189,27 @@ def test_a_deleted_experiment_comes_back(made: Path, tmp_path: Path) -> None:
     client.delete_experiment(experiment_id(client))
     again = open_store(root)
     assert again.get_experiment(experiment_id(again)).lifecycle_stage == "active"
+
+
+def test_a_store_whose_writer_was_killed_within_a_transaction_opens_again(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it left is undone, though the first look at a store is read-only."""
+    root = copy(made, tmp_path / "killed")
+    monkeypatch.chdir(root)
+    open_store()  # mends the places first
+    kill = (
+        "import os, signal, sqlite3, sys; base = sqlite3.connect(sys.argv[1]);"
+        "base.execute('PRAGMA cache_size = 1');"
+        "base.execute('BEGIN');"
+        "base.executemany('INSERT INTO experiment_tags VALUES (?, ?, 1)',"
+        " [(f'k{i}', 'x' * 900) for i in range(2000)]);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", kill, str(database(root))], check=False)
+    journal = Path(f"{database(root)}-journal")
+    assert journal.stat().st_size
+    client = open_store()
+    tags = client.get_experiment(experiment_id(client)).tags
+    assert not any(key.startswith("k0") for key in tags)
+    assert not journal.exists()

@@ -17,6 +17,8 @@ from typing import Any
 
 import psutil
 
+from clarity.machine import disk_error
+
 
 def sync_directory(path: Path) -> None:
     """Flush a directory's entries to disk, so that a rename in it survives a power cut."""
@@ -33,7 +35,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     On an exception the temporary file is removed and ``path`` stays as it was. What a killed
     process left beside it is removed by the next one that writes there.
+
+    Raises:
+        OSError: the disk refuses; with ``path`` as its file name, whatever library wrote.
     """
+    try:
+        with _beside(path) as temporary:
+            yield temporary
+    except Exception as error:
+        number = disk_error(error)
+        about = os.path.basename(getattr(error, "filename", None) or f".{path.name}.")
+        if number is None or not about.startswith(f".{path.name}."):
+            raise  # nothing of the disk's, or about another file
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     descriptor, name = tempfile.mkstemp(
@@ -133,6 +151,12 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes as 64 hexadecimal digits, in constant memory."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def md5_file(path: Path) -> str:
+    """MD5 of a file's bytes: DVC's name for content, not a safeguard."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def sha256_tree(path: Path) -> str:

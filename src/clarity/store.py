@@ -11,7 +11,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +74,12 @@ def open_store(root: Path | None = None) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import logging
+
     import mlflow
 
+    # Its account of a database's refusal, traceback and all; the refusal itself comes as an error.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     given = os.environ.get(VARIABLE)
     try:
         mlflow.set_tracking_uri(uri)
@@ -179,7 +183,7 @@ def _location(path: Path) -> str | None:
         ending = f"/artifacts/{EXPERIMENT}"
         for table, column in LOCATIONS:
             row = base.execute(
-                f"SELECT {column} FROM {table} WHERE {column} LIKE ? LIMIT 1",
+                f"SELECT {column} FROM {table} WHERE {column} LIKE ? LIMIT 1",  # noqa: S608 - LOCATIONS
                 (f"file:%/{MLRUNS}{ending}%",),
             ).fetchone()
             if row is not None:
@@ -196,6 +200,7 @@ def _has_experiment(path: Path) -> bool:
 @contextmanager
 def _read(path: Path) -> Iterator[sqlite3.Connection]:
     """The database, read-only; what cannot be read is one line."""
+    roll_back(path)
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY)) as base:
             yield base
@@ -204,6 +209,16 @@ def _read(path: Path) -> Iterator[sqlite3.Connection]:
             f"{path}: not a readable MLflow database ({error}); move it away and run "
             "`clarity backfill`"
         ) from None
+
+
+def roll_back(path: Path) -> None:
+    """Undo what a process that was killed within a transaction left half done.
+
+    SQLite does so by itself at the next opening, but not where that is read-only.
+    """
+    if path.with_name(f"{path.name}-journal").exists():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=BUSY)) as base:
+            base.execute("SELECT 1 FROM sqlite_master").fetchone()
 
 
 def _create(path: Path) -> None:
@@ -266,7 +281,7 @@ def _relocate(path: Path, old: str, new: str) -> None:
     with closing(sqlite3.connect(path, timeout=BUSY)) as base, base:
         for table, column in LOCATIONS:
             base.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608 - LOCATIONS
                 f" WHERE substr({column}, 1, ?) = ?",
                 (after, len(before) + 1, len(before) + 1, before + "/"),
             )

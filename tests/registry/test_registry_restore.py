@@ -155,3 +155,14 @@ def test_without_git_it_is_said(here: Path) -> None:
     del here
     with pytest.raises(ClarityError, match="no git repository here"):
         run("3", None)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [("clarity.seed", "one"), ("clarity.model", "../../etc"), (TAG_COMMIT, "--upload-pack=x")],
+)
+def test_tampered_tags_are_one_line(repository: Path, here: Path, tag: str, value: str) -> None:
+    open_store().set_model_version_tag("clarity", "1", tag, value)
+    with pytest.raises(ClarityError, match=r"^version 1: its (tags name no training|commit is no)"):
+        run("1", here.parent / "nowhere")
+    assert not (here.parent / "nowhere").exists()

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -48,7 +48,7 @@ class Entry(BaseModel):
     why: str
     numbers: dict[str, Any] = {}
     #: Version number (as text, JSON's keys) to identity: SHA-256 of weights and evaluation.
-    identities: dict[str, str] = {}
+    identities: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], str] = {}
 
     def line(self) -> str:
         """The entry as one line of JSON."""
@@ -198,7 +198,7 @@ def _read(path: Path) -> list[Entry]:
     if not path.is_file():
         return []
     entries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         if not line.strip():
             continue
         try:

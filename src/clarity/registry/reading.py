@@ -29,7 +29,7 @@ from clarity.score.registered import (
     TAG_STAGE,
     TAG_WEIGHTS,
 )
-from clarity.store import EXPERIMENT
+from clarity.store import EXPERIMENT, roll_back
 
 #: Tags whose value may be given by its beginning.
 DIGESTS = (
@@ -123,7 +123,7 @@ class Tables(Reader):
             found = [
                 row[0]
                 for row in base.execute(
-                    "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active' AND ("
+                    "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active' AND ("  # noqa: S608 - marks
                     " substr(run_uuid, 1, ?) = ? OR run_uuid IN (SELECT run_uuid FROM tags WHERE"
                     f" (key IN ({digests}) AND substr(value, 1, ?) = ?)"
                     f" OR (key IN ({names}) AND value = ?))) ORDER BY start_time DESC LIMIT 50",
@@ -132,13 +132,14 @@ class Tables(Reader):
             ]
             tags = _grouped(
                 base.execute(
-                    f"SELECT run_uuid, key, value FROM tags WHERE run_uuid IN ({_marks(found)})",
+                    f"SELECT run_uuid, key, value FROM tags WHERE run_uuid IN ({_marks(found)})",  # noqa: S608 - marks
                     found,
                 )
             )
         return [Record(None, run, tags.get(run, {})) for run in found]
 
     def _open(self) -> closing[sqlite3.Connection]:
+        roll_back(self.path)
         try:
             return closing(
                 sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=60)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
+import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from clarity.commands import dvc, git, succeeds
 from clarity.errors import ClarityError
+from clarity.files import md5_file
 from clarity.layout import Training
 from clarity.params import load_params
+from clarity.redact import printable
+from clarity.registry.lineage import TRAINING
 from clarity.registry.reading import Record, matching, open_reader
 from clarity.score.detector import Files
 from clarity.score.registered import (
@@ -47,17 +49,17 @@ def run(version: str, target: Path | None, *, retrain: bool = False, say: Say = 
     """
     record = _find(version)
     root = _root()
+    training = training_of(record)
     commit = commit_of(record, root)
-    training = Training(record.tag(TAG_MODEL), int(record.tag(TAG_SEED)))
     place = (target or root.parent / f"{root.name}-version-{record.number}").resolve()
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ClarityError(f"{place}: there already; remove it or choose another with --target")
-    _git(root, "worktree", "add", "--detach", str(place), commit)
+    git(root, "worktree", "add", "--detach", str(place), commit)
     try:
         how = _bring_back(root, place, training, retrain)
     except ClarityError:
         # Nothing half-restored stays behind.
-        _git(root, "worktree", "remove", "--force", str(place))
+        git(root, "worktree", "remove", "--force", str(place))
         raise
     _verify(record, training, place)
     say(
@@ -97,7 +99,7 @@ def commit_of(record: Record, root: Path) -> str:
     if named:
         return recorded if recorded in named else named[0]
     if recorded and record.tag(TAG_DIRTY) != "true":
-        if _succeeds(root, "cat-file", "-e", f"{recorded}^{{commit}}"):
+        if succeeds(root, "cat-file", "-e", f"{recorded}^{{commit}}"):
             return recorded
         raise ClarityError(
             f"{what}: commit {recorded[:12]} is not in this repository; `git fetch --all` may help"
@@ -110,9 +112,28 @@ def commit_of(record: Record, root: Path) -> str:
     raise ClarityError(f"{what}: its commit is unknown, it was made outside a git repository")
 
 
+def training_of(record: Record) -> Training:
+    """The training that a version's tags name; they are checked, as anybody may have written them.
+
+    Raises:
+        ClarityError: they are not what Clarity writes.
+    """
+    model, seed, commit = (record.tag(key) for key in (TAG_MODEL, TAG_SEED, TAG_COMMIT))
+    if not re.fullmatch(TRAINING, f"{model}-{seed}") or not seed.isdigit():
+        raise ClarityError(
+            f"version {record.number}: its tags name no training ({printable(model)[:40]!r}, seed "
+            f"{printable(seed)[:20]!r}); `clarity backfill` into a new store writes them again"
+        )
+    if commit and not re.fullmatch("[0-9a-f]{7,64}", commit):
+        raise ClarityError(
+            f"version {record.number}: its commit is no digest ({printable(commit)[:40]!r})"
+        )
+    return Training(model, int(seed))
+
+
 def _weights_md5(record: Record) -> str | None:
     """DVC's digest of the version's weights, from the store's copy or from the workspace's."""
-    training = Training(record.tag(TAG_MODEL), int(record.tag(TAG_SEED)))
+    training = training_of(record)
     if training.weights.is_file() and digests_of(training)[0] == record.tag(TAG_WEIGHTS):
         path = training.weights
     else:
@@ -124,17 +145,15 @@ def _weights_md5(record: Record) -> str | None:
             path = files_of(load_params().gate.name, record.number or 0).weights
         except ClarityError:
             return None
-    with path.open("rb") as handle:
-        # DVC's name for content, not a safeguard.
-        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return md5_file(path)
 
 
 def _commits_with(md5: str | None, root: Path) -> list[str]:
     """Commits, newest first, whose dvc.lock names a file of this digest."""
     if md5 is None:
         return []
-    touched = _git(root, "log", "--all", "--format=%H", f"-S{md5}", "--", LOCK).split()
-    return [one for one in touched if md5 in _git(root, "show", f"{one}:{LOCK}", check=False)]
+    touched = git(root, "log", "--all", "--format=%H", f"-S{md5}", "--", LOCK).split()
+    return [one for one in touched if md5 in git(root, "show", f"{one}:{LOCK}", check=False)]
 
 
 def _bring_back(root: Path, place: Path, training: Training, retrain: bool) -> str:
@@ -142,24 +161,24 @@ def _bring_back(root: Path, place: Path, training: Training, retrain: bool) -> s
     local = root / ".dvc" / "config.local"
     if local.is_file():  # remotes' credentials
         shutil.copy(local, place / ".dvc" / "config.local")
-    cache = _dvc(root, root, "cache", "dir").stdout.strip() or str(root / ".dvc" / "cache")
-    _dvc(place, place, "cache", "dir", "--local", str((root / cache).resolve()))
+    cache = dvc(root, root, "cache", "dir").stdout.strip() or str(root / ".dvc" / "cache")
+    dvc(place, place, "cache", "dir", "--local", str((root / cache).resolve()))
     stages = ["preprocess", f"train@{training.name}", f"evaluate@{training.name}"]
     if retrain:
-        _dvc(place, place, "checkout", "preprocess")
-        _need(_dvc(place, place, "repro", "preprocess"))
-        _need(_dvc(place, place, "repro", "--force", "--single-item", *stages[1:]))
+        dvc(place, place, "checkout", "preprocess")
+        _need(dvc(place, place, "repro", "preprocess"))
+        _need(dvc(place, place, "repro", "--force", "--single-item", *stages[1:]))
         return "trained again"
     files = Files.of_training(training, place)
     paths = (files.weights, files.description, files.details, files.scorer)
-    _dvc(place, place, "checkout", *stages)
+    dvc(place, place, "checkout", *stages)
     if all(path.is_file() for path in paths):
         return "from DVC's cache"
-    if _dvc(place, place, "remote", "list").stdout.strip():
-        _dvc(place, place, "pull", *stages)
+    if dvc(place, place, "remote", "list").stdout.strip():
+        dvc(place, place, "pull", *stages)
         if all(path.is_file() for path in paths):
             return "pulled from DVC's remote"
-    done = _dvc(place, place, "repro", stages[-1])
+    done = dvc(place, place, "repro", stages[-1])
     _need(done)
     # DVC's run cache knows stages that ran with these inputs, whatever was checked out since.
     ran = f"Running stage '{stages[1]}'" in done.stdout
@@ -182,53 +201,12 @@ def _verify(record: Record, training: Training, place: Path) -> None:
 
 def _root() -> Path:
     try:
-        return Path(_git(Path.cwd(), "rev-parse", "--show-toplevel").strip())
+        return Path(git(Path.cwd(), "rev-parse", "--show-toplevel").strip())
     except ClarityError:
         raise ClarityError(
             "no git repository here (a ZIP download has none); clone the project to restore "
             "versions"
         ) from None
-
-
-def _git(root: Path, *arguments: str, check: bool = True) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        raise ClarityError("git: no such program; install it to restore versions") from None
-    if check and done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ClarityError(f"git {arguments[0]}: {last}")
-    return done.stdout
-
-
-def _succeeds(root: Path, *arguments: str) -> bool:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
-    return done.returncode == 0
-
-
-def _dvc(root: Path, code: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run DVC in ``root``; stages there use the package in ``code``, not the one installed."""
-    beside = str(Path(sys.executable).parent)
-    paths = [str(code / "src"), str(code)]
-    environment = {
-        **os.environ,
-        "PATH": os.pathsep.join([beside, os.environ.get("PATH", "")]),
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
-    environment.pop("DVC_ROOT", None)
-    program = shutil.which("dvc", path=environment["PATH"])
-    if program is None:
-        raise ClarityError("dvc: no such program; `make setup` installs it")
-    return subprocess.run(
-        [program, *arguments],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def _need(done: subprocess.CompletedProcess[str]) -> None:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from clarity.address import project_root
+from clarity.address import project_root, sqlite_file
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes, write_json
 from clarity.layout import MLRUNS, PUBLISHED, Training
+from clarity.machine import refusal
 from clarity.params import Params, load_params
 from clarity.redact import redact
 from clarity.score.registered import TAG_EVALUATION, TAG_FINGERPRINT, TAG_WEIGHTS
@@ -72,7 +73,8 @@ def run(numbers: Mapping[int, str] | None = None, *, mend: bool = False) -> None
             Publisher(client, params, data, numbers or {}, mend=mend).publish(everything)
         except MlflowException as error:
             reason = redact(" ".join(str(error.message).split()))[:300]
-            raise ClarityError(f"MLflow refused a part of the results: {reason}") from error
+            said = refusal(error, str(sqlite_file(client.tracking_uri) or client.tracking_uri))
+            raise ClarityError(said or f"MLflow refused a part of the results: {reason}") from error
     write_json(PUBLISHED, receipt(params, data, everything))
 
 

@@ -1,0 +1,60 @@
+"""What the machine refuses (disk, permission, memory), however a library words it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+
+#: The disk's own refusals: no cause for a traceback.
+DISK = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    errno.ENOMEM,
+}
+#: Rust's libraries (safetensors) give the number in words.
+_NUMBER = re.compile(r"\(?os error (\d+)\)?|\[[Ee]rrno (\d+)\]")
+#: SQLite's words, which SQLAlchemy and MLflow pass on.
+_SQLITE = re.compile(
+    r"database or disk is full|disk I/O error|attempt to write a readonly database"
+)
+_MEMORY = re.compile(
+    r"can't allocate memory|[Cc]annot allocate memory|out of memory|std::bad_alloc|failed to map"
+    r" segment|cannot allocate"
+)
+
+
+def disk_error(error: BaseException) -> int | None:
+    """The number (``errno``) of the disk's refusal that an exception stands for; None: none."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := _NUMBER.search(str(error))):
+        number = int(found[1] or found[2])
+    return number if number in DISK else None
+
+
+def refusal(error: BaseException, database: str = "") -> str | None:
+    """An exception in one line, if it says that the machine refuses; None for any other.
+
+    Args:
+        error: as it arrived; what it was raised from is looked at too.
+        database: how to name MLflow's database, whose errors name no file.
+    """
+    for one in _chain(error):
+        if (number := disk_error(one)) is not None:
+            where = getattr(one, "filename", None) or os.getcwd()
+            return f"{where}: {os.strerror(number)}"
+        if found := _SQLITE.search(str(one)):
+            return f"{database or 'MLflow'}: {found[0]}"
+        if isinstance(one, MemoryError) or _MEMORY.search(str(one)):
+            return (
+                "not enough memory; free some, raise the limit, or lower the batch sizes in "
+                "params.yaml"
+            )
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__ or one.__context__
