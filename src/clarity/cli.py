@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from clarity.errors import ClarityError
 from clarity.names import line
+from clarity.redact import redact
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,13 +23,11 @@ app = typer.Typer(
 Model = Annotated[str, typer.Argument(help="A key of `models` in params.yaml.")]
 Seed = Annotated[int, typer.Argument(help="One of `seeds` in params.yaml.")]
 ModelName = Annotated[str, typer.Option(help="Alias or version of the registered model.")]
-#: The disk's own refusals: no cause for a traceback.
-MACHINE_SAYS_NO = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 #: Set by `own_source`, so that it tries once.
 SOURCE_TRIED = "CLARITY_SOURCE"
 #: Commands about a project's store, which another may be named for, and about the project itself.
 STORED = {"ui", "serve", "score", "lineage"}
-PROJECT = {"promote", "rollback", "backfill", "history", "restore", "answer", "eye"}
+PROJECT = {"promote", "rollback", "backfill", "history", "restore", "answer", "eye", "verify", "gc"}
 STAGES = "Stages (DVC runs these)"
 REGISTRY = "Registry"
 
@@ -39,7 +37,9 @@ def project_first(context: typer.Context) -> None:
     """Refuse what speaks of a project where there is none, before anything is made there."""
     from clarity.address import VARIABLE, project_root
     from clarity.layout import GRAPH
+    from clarity.processes import end_with_starter
 
+    end_with_starter()
     command = context.invoked_subcommand
     stored = command in STORED and os.environ.get(VARIABLE)
     if command not in {*STORED, *PROJECT} or stored or os.environ.get("DVC_ROOT"):
@@ -98,11 +98,14 @@ def train(model: Model, seed: Seed) -> None:
     """Train one model from one seed."""
     from clarity.announce import announced
     from clarity.inputs import unchanged
+    from clarity.layout import Training
+    from clarity.processes import one_at_a_time
     from clarity.tracking.live import LiveMirror
     from clarity.train.stage import run
 
+    alone = one_at_a_time(Training(model, seed))
     declared = unchanged("train", model=model, seed=seed)
-    with declared, LiveMirror.of_training(model, seed) as mirror:
+    with alone, declared, LiveMirror.of_training(model, seed) as mirror:
         run(model, seed, listener=announced(mirror, model))
 
 
@@ -132,6 +135,20 @@ def answer() -> None:
     from clarity.compare.answer import read
 
     typer.echo("\n".join(read()))
+
+
+@app.command()
+def verify(
+    revision: Annotated[str, typer.Argument(help="The reference: commit, branch or tag.")] = "HEAD",
+    reports: Annotated[
+        Path | None, typer.Option(help="A copy of the reference's reports/, if DVC has none.")
+    ] = None,
+) -> None:
+    """Say whether the results here lead to the conclusions of a commit; exit code 1 if not."""
+    from clarity.verify import run
+
+    if not run(revision, reports):
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -204,6 +221,16 @@ def restore(
     from clarity.registry.restore import run
 
     run(version, target, retrain=retrain)
+
+
+@app.command(rich_help_panel=REGISTRY)
+def gc(
+    force: Annotated[bool, typer.Option(help="Delete it, not only say so.")] = False,
+) -> None:
+    """Say which versions, runs and checkpoints nobody needs; with --force, delete them."""
+    from clarity.registry.gc import run
+
+    run(force=force)
 
 
 @app.command()
@@ -316,7 +343,8 @@ def own_source() -> None:
     paths = [str(source), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     os.environ[SOURCE_TRIED] = str(package)
-    os.execv(sys.executable, [sys.executable, "-m", "clarity", *sys.argv[1:]])
+    # The same command again: nothing but a path that DVC hashes has changed.
+    os.execv(sys.executable, [sys.executable, "-m", "clarity", *sys.argv[1:]])  # noqa: S606
 
 
 def main() -> None:
@@ -327,11 +355,25 @@ def main() -> None:
     except ClarityError as error:
         print(f"clarity: {line(str(error))}", file=sys.stderr)
         sys.exit(2)
-    except OSError as error:
-        if error.errno not in MACHINE_SAYS_NO:
+    except Exception as error:
+        from clarity.machine import refusal
+
+        said = refusal(error, _database())
+        if said is None:
             raise
-        print(f"clarity: {line(str(error.filename or 'disk'))}: {error.strerror}", file=sys.stderr)
+        print(f"clarity: {line(said)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _database() -> str:
+    """How MLflow's database is named in a message."""
+    from clarity.address import sqlite_file, tracking_uri
+
+    try:
+        uri = tracking_uri()
+        return redact(str(sqlite_file(uri) or uri))
+    except ClarityError:
+        return ""
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
         known = ", ".join(map(str, params.seeds))
         raise ClarityError(f"params.yaml: seeds: {seed} is not listed; there are {known}")
     device = prepare(params.device, params.threads)
-    precision = _precision(recipe.precision, device)
+    precision = resolve_precision(recipe.precision, device)
     train, val = (open_images(normals(split), device) for split in ("train", "val"))
     provenance = fingerprint(params, model, seed, device, precision)
 
@@ -221,7 +221,8 @@ def _fit_pca(
     return state, {ALIKE: network.state_dict()}
 
 
-def _precision(wanted: str, device: torch.device) -> str:
+def resolve_precision(wanted: str, device: torch.device) -> str:
+    """What `train.precision` comes to on a device: ``fp32`` or ``bf16``."""
     able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     if wanted == "bf16" and not able:
         raise ClarityError(

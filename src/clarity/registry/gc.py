@@ -1,0 +1,228 @@
+"""`clarity gc`: what nobody needs any more in MLflow's store and among the checkpoints.
+
+Needed is what an alias or the way back of `clarity rollback` names, what a ``dvc.lock`` of any
+branch, tag or other reference names, the workspace's own, and whatever a running job works at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from clarity.address import VARIABLE, is_database, project_root, sqlite_file, tracking_uri
+from clarity.commands import git
+from clarity.errors import ClarityError
+from clarity.files import md5_file
+from clarity.layout import CHECKPOINTS, MLRUNS, Training
+from clarity.params import Params, load_params
+from clarity.processes import busy
+from clarity.redact import printable, redact
+from clarity.registry.history import History
+from clarity.registry.versions import Registry, Version, registry_lock, workspace
+from clarity.score.registered import identity_of
+from clarity.store import experiment_id, open_store
+from clarity.tracking import keys, runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+LOCK = "dvc.lock"
+#: A weights file in a dvc.lock, and its digest.
+_WEIGHTS = re.compile(r"models/[^\n]+/weights\.safetensors\s+(?:hash: md5\s+)?md5: (\w{32})\b")
+#: What MLflow's commands read their database's address from.
+BACKEND = "_MLFLOW_SERVER_FILE_STORE"
+#: Ids on one command line of `mlflow gc`.
+AT_ONCE = 200
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Plan:
+    """What would be deleted."""
+
+    versions: list[Version] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+    checkpoints: list[Path] = field(default_factory=list)
+
+
+def run(*, force: bool = False, say: Say = print) -> None:
+    """Say what nobody needs; with ``force``, delete it.
+
+    Raises:
+        ClarityError: there is no git repository, which alone knows what is needed.
+    """
+    root = project_root()
+    needed = set(_named(root))
+    params = load_params()
+    publishing = root / MLRUNS / ".publish.lock"
+    publishing.parent.mkdir(parents=True, exist_ok=True)
+    with registry_lock(), FileLock(publishing):
+        client = open_store()
+        registry = Registry(client, params.gate.name)
+        plan = _plan(registry, needed, params)
+        for line in _told(plan):
+            say(line)
+        if not force:
+            if any((plan.versions, plan.runs, plan.models, plan.checkpoints)):
+                say("nothing was deleted; `clarity gc --force` deletes this")
+            return
+        _delete(client, registry, plan, say)
+
+
+def _plan(registry: Registry, needed: set[str], params: Params) -> Plan:
+    client, plan = registry.client, Plan()
+    history = History()
+    standing = {*_aliases(client, registry.name), *history.champions, *history.aliases.values()}
+    trainings = [Training(model, seed) for model in params.models for seed in params.seeds]
+    here = {identity_of(training) for training in workspace(trainings)}
+    kept: set[str] = set()
+    for number, version in registry.versions().items():
+        wanted = number in standing or version.identity in here
+        if wanted or _weights(registry, version) in (None, *needed):
+            kept.add(version.run_id)
+        else:
+            plan.versions.append(version)
+    going = {version.run_id for version in plan.versions} - kept
+    for run in runs.all_runs(client, experiment_id(client)):
+        tags, run_id = run.data.tags, run.info.run_id
+        if tags.get(keys.KIND) != keys.TRAINING or run_id in kept or runs.is_alive(run):
+            continue
+        current = tags.get(keys.CURRENT) == "true" and run_id not in going
+        if not current or runs.is_deleted(run):
+            plan.runs.append(run)
+    gone = {run.info.run_id for run in plan.runs} | going
+    plan.models = [model for model, run_id in _models(client) if run_id in gone]
+    plan.checkpoints = list(_checkpoints(params))
+    return plan
+
+
+def _named(root: Path) -> Iterator[str]:
+    """DVC's digests of the weights that any reference's dvc.lock names, or the workspace's."""
+    try:
+        references = git(root, "for-each-ref", "--format=%(objectname)").split()
+        references += git(root, "rev-list", "--max-count=1", "HEAD").split()
+    except ClarityError as error:
+        raise ClarityError(
+            f"{root}: what is needed is known by git's branches and tags alone ({error})"
+        ) from None
+    texts = [git(root, "show", f"{one}:./{LOCK}", check=False) for one in dict.fromkeys(references)]
+    with suppress(FileNotFoundError):
+        texts.append((root / LOCK).read_text(encoding="utf-8"))
+    for text in texts:
+        yield from _WEIGHTS.findall(text)
+
+
+def _weights(registry: Registry, version: Version) -> str | None:
+    """DVC's digest of a version's weights; None where its files cannot be read."""
+    try:
+        return md5_file(registry.files(version).weights)
+    except (ClarityError, OSError):
+        return None
+
+
+def _aliases(client: MlflowClient, name: str) -> set[int]:
+    """Versions that any alias names, ours or a person's."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return {int(one) for one in client.get_registered_model(name).aliases.values()}
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return set()
+        raise
+
+
+def _models(client: MlflowClient) -> Iterator[tuple[str, str]]:
+    """Logged models and the runs that made them."""
+    token = None
+    while True:
+        page = client.search_logged_models([experiment_id(client)], page_token=token)
+        yield from ((one.model_id, one.source_run_id) for one in page)
+        token = page.token
+        if not token:
+            return
+
+
+def _checkpoints(params: Params) -> Iterator[Path]:
+    """Folders that no training of params.yaml would go on from; none while one is at work."""
+    if not CHECKPOINTS.is_dir() or any(map(busy, CHECKPOINTS.glob("*.lock"))):
+        return
+    from clarity.models.device import prepare
+    from clarity.train.fingerprint import fingerprint
+    from clarity.train.stage import resolve_precision
+
+    device = prepare(params.device, params.threads)
+    wanted = set()
+    for model in params.models:
+        for seed in params.seeds:
+            with suppress(OSError, ClarityError):  # no data yet: nothing goes on either
+                kind = resolve_precision(params.recipe(model).precision, device)
+                wanted.add(fingerprint(params, model, seed, device, kind)["fingerprint"])
+    for path in sorted(CHECKPOINTS.iterdir()):
+        if path.is_dir() and path.name not in wanted:
+            yield path
+
+
+def _told(plan: Plan) -> Iterator[str]:
+    for version in plan.versions:
+        yield f"version {version.number} ({version.name}): no alias, no {LOCK} names its weights"
+    for run in plan.runs:
+        name = printable(run.info.run_name or "?")
+        yield f"run {run.info.run_id[:12]} ({name}): superseded or never finished"
+    for path in plan.checkpoints:
+        size = sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+        yield f"{path}: {size / 1e6:,.1f} MB, of no training of params.yaml"
+    yield (
+        f"{len(plan.versions)} versions, {len(plan.runs)} runs and {len(plan.checkpoints)} "
+        "checkpoints are needed by nobody"
+    )
+
+
+def _delete(client: MlflowClient, registry: Registry, plan: Plan, say: Say) -> None:
+    for version in plan.versions:
+        client.delete_model_version(registry.name, str(version.number))
+    for model in plan.models:
+        client.delete_logged_model(model)
+    for run in plan.runs:
+        if not runs.is_deleted(run):
+            client.delete_run(run.info.run_id)
+    for path in plan.checkpoints:
+        shutil.rmtree(path, ignore_errors=True)
+    uri = tracking_uri()
+    if sqlite_file(uri) is None and not is_database(uri):
+        say("deleted; the server's own `mlflow gc` frees their space")
+        return
+    ids = [run.info.run_id for run in plan.runs]
+    for start in range(0, len(ids), AT_ONCE):
+        _free(uri, "--run-ids", ids[start : start + AT_ONCE])
+    for start in range(0, len(plan.models), AT_ONCE):
+        _free(uri, "--logged-model-ids", plan.models[start : start + AT_ONCE])
+    say("deleted")
+
+
+def _free(uri: str, what: str, ids: list[str]) -> None:
+    """Have MLflow remove what lies in its trash, files too."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", "gc", what, ",".join(ids)],
+        # Not on the command line, which everybody on the machine can read: it may hold a password.
+        env={**os.environ, BACKEND: uri, VARIABLE: uri},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ClarityError(f"mlflow gc: {redact(last)}; what was deleted lies in MLflow's trash")
