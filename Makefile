@@ -17,7 +17,7 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME := $(CURDIR)/.prefect
 
-.PHONY: help setup lock repro repro-full quick flow serve-flows deploy serve ui test test-all lint format clean
+.PHONY: help setup lock repro repro-full quick flow serve-flows deploy serve ui test test-all chaos lint format clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -92,6 +92,9 @@ test: $(READY) ## The tests, but those that take minutes
 
 test-all: $(READY) ## Every test
 	@pytest -n 2 -m ''
+
+chaos: $(READY) ## Kills, full disks and doubles at random moments, and whether the next run mends it
+	@python benchmarks/chaos.py
 
 ui: $(READY) ## MLflow's UI on mlruns/, at 127.0.0.1:5000
 	@clarity ui

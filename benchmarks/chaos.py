@@ -1,0 +1,237 @@
+"""Faults at random moments, and whether the next command ends as if nothing had happened.
+
+    python benchmarks/chaos.py [--faults 100] [--seed 0] [--out benchmarks/chaos.json]
+
+On the tests' small project, real DVC, git and MLflow. Each fault hits one stage, in a copy of a
+finished project in which that stage has to run again: SIGKILL to `dvc` alone, to the stage alone
+and to both at once; SIGTERM; Ctrl-C to the whole group; a full disk (no file may grow beyond a
+random size); and the same command started twice. Then the same command runs undisturbed. It must
+end well, with the outputs of a run that nobody disturbed, byte for byte, and nothing may be left
+running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from project import Project, make_project  # noqa: E402
+
+from clarity.files import sha256_tree, write_json  # noqa: E402
+
+STAGES = {
+    "ingest": ["data/raw"],
+    "preprocess": ["data/processed"],
+    "train@fcn-small-0": ["models/fcn-small-0"],
+    "train@conv-small-0": ["models/conv-small-0"],
+    "evaluate@fcn-small-0": ["evaluations/fcn-small-0"],
+    "compare": ["reports"],
+    "publish": ["mlruns/published.json"],
+}
+KILLS = {
+    "SIGKILL dvc": (signal.SIGKILL, ("dvc",)),
+    "SIGKILL stage": (signal.SIGKILL, ("stage",)),
+    "SIGKILL both": (signal.SIGKILL, ("dvc", "stage")),
+    "SIGTERM dvc": (signal.SIGTERM, ("dvc",)),
+    "SIGTERM stage": (signal.SIGTERM, ("stage",)),
+    "Ctrl-C": (signal.SIGINT, ("group",)),
+}
+FAULTS = (*KILLS, "disk full", "two at once")
+MARK = "CLARITY_CHAOS"
+#: Seconds in which what outlived its starter has to be gone.
+GONE = 60.0
+
+
+class Arena:
+    """A finished project, what its stages give undisturbed, and a copy to hurt."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.finished = make_project(base / "finished" / "project")
+        # Long enough for a kill to land in the middle.
+        self.finished.change({"train": {"epochs": 30, "grids": 4}})
+        self.finished.repro()
+        self.expected = {name: digest(self.finished, name) for name in STAGES}
+        # How long a stage takes here, by which the moments of faults are drawn.
+        self.seconds: dict[str, float] = {}
+        for name in STAGES:
+            project = self.copy(name)
+            started = time.monotonic()
+            done = subprocess.run(command(name), **options(project, "", {}), check=False)
+            self.seconds[name] = time.monotonic() - started
+            if done.returncode or digest(project, name) != self.expected[name]:
+                raise SystemExit(f"{name}: differs already without a fault")
+
+    def copy(self, name: str) -> Project:
+        """A copy in which the stage's outputs are gone, and no run cache brings them back."""
+        place = self.base / "hurt"
+        shutil.rmtree(place, ignore_errors=True)
+        project = self.finished.copy(place)
+        shutil.rmtree(place / ".dvc" / "cache" / "runs", ignore_errors=True)
+        for path in STAGES[name]:
+            target = place / path
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+        return project
+
+
+def command(name: str) -> list[str]:
+    """Run this stage and nothing else, whatever DVC thinks of it."""
+    return ["dvc", "repro", "--force", "--single-item", name]
+
+
+def options(project: Project, mark: str, limits: dict[int, int]) -> dict:
+    """How a command is started: in a group of its own, marked, with limits."""
+
+    def limit() -> None:
+        for kind, most in limits.items():
+            resource.setrlimit(kind, (most, most))
+
+    return {
+        "cwd": project.path,
+        "env": {**project.environment, MARK: mark},
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "start_new_session": True,
+        "preexec_fn": limit,
+    }
+
+
+def digest(project: Project, name: str) -> list[str]:
+    """Of a stage's outputs; empty where one is missing."""
+    paths = [project.path / path for path in STAGES[name]]
+    return [sha256_tree(path) for path in paths] if all(p.exists() for p in paths) else []
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Live processes of one trial."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            if alive and process.environ().get(MARK) == mark:
+                found.append(process)
+    return found
+
+
+def hit(dvc: subprocess.Popen, mark: str, fault: str) -> bool:
+    """Send the signals; whether everyone meant was there."""
+    number, targets = KILLS[fault]
+    if targets == ("group",):
+        with suppress(ProcessLookupError):
+            os.killpg(dvc.pid, number)
+        return dvc.poll() is None
+    victims = []
+    for process in marked(mark):
+        with suppress(psutil.Error):
+            line = process.cmdline()
+            stage = any(part.endswith("clarity") for part in line[:3]) and "dvc" not in line
+            if ("dvc" in targets and process.pid == dvc.pid) or ("stage" in targets and stage):
+                victims.append(process)
+    for victim in victims:
+        with suppress(psutil.Error):
+            victim.send_signal(number)
+    return len(victims) >= len(targets)
+
+
+def trial(arena: Arena, name: str, fault: str, chance: random.Random) -> dict[str, object]:
+    """One fault, then the same command again."""
+    project, mark = arena.copy(name), uuid.uuid4().hex
+    limits = {}
+    if fault == "disk full":
+        limits[resource.RLIMIT_FSIZE] = int(10 ** chance.uniform(2, 5.5))
+    # The first part is DVC's own start.
+    moment = arena.seconds[name] * chance.uniform(0.25, 1.0)
+    dvc = subprocess.Popen(command(name), **options(project, mark, limits))
+    others = []
+    landed = True
+    if fault == "two at once":
+        time.sleep(moment * chance.random())
+        others.append(subprocess.Popen(command(name), **options(project, mark, {})))
+    elif fault in KILLS:
+        with suppress(subprocess.TimeoutExpired):
+            dvc.wait(moment)
+        landed = hit(dvc, mark, fault)
+    said = [process.communicate()[1] for process in (dvc, *others)]
+    # The next command starts at once: what outlived its starter is its to wait for.
+    again = subprocess.run(command(name), **options(project, mark, {}), check=False)
+    deadline = time.monotonic() + GONE
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    problems = []
+    if again.returncode:
+        problems.append(f"exit code {again.returncode}: {again.stderr.strip()[-300:]}")
+    if digest(project, name) != arena.expected[name]:
+        problems.append("other bytes")
+    if left:
+        problems.append(f"left running: {[process.pid for process in left]}")
+    if any("Traceback" in text and "/clarity/" in text for text in said):
+        problems.append(f"a traceback: {said[0].strip()[-300:]}")
+    temporary = [p for path in STAGES[name] for p in (project.path / path).rglob(".*.tmp*")]
+    if temporary:
+        problems.append(f"left lying: {temporary[0].name}")
+    for process in left:
+        process.kill()
+    return {
+        "stage": name.partition("-")[0],
+        "fault": fault,
+        "landed": landed,
+        "moment": round(moment, 2),
+        "problems": problems,
+    }
+
+
+def main() -> int:
+    """Run the trials, print a table, write the results; 1 if any went wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--faults", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "chaos.json")
+    arguments = parser.parse_args()
+    chance = random.Random(arguments.seed)
+    pairs = [(name, fault) for name in STAGES for fault in FAULTS]
+    chance.shuffle(pairs)
+    trials = []
+    with tempfile.TemporaryDirectory() as folder:
+        arena = Arena(Path(folder))
+        for number in range(arguments.faults):
+            one = trial(arena, *pairs[number % len(pairs)], chance)
+            trials.append(one)
+            print(f"{number + 1:4} {json.dumps(one)}", flush=True)
+    landed, held = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    tried = Counter((str(one["stage"]), str(one["fault"])) for one in trials)
+    for one in trials:
+        key = str(one["stage"]), str(one["fault"])
+        landed[key] += bool(one["landed"])
+        held[key] += not one["problems"]
+    stages = list(dict.fromkeys(name.partition("-")[0] for name in STAGES))
+    print(f"\n{'held / tried':14}" + "".join(f"{name:>16}" for name in stages))
+    for fault in FAULTS:
+        cells = (f"{held[s, fault]}/{tried[s, fault]}" if tried[s, fault] else "" for s in stages)
+        print(f"{fault:14}" + "".join(f"{cell:>16}" for cell in cells))
+    good = sum(held.values())
+    print(f"{good} of {len(trials)} held; {sum(landed.values())} faults landed in time")
+    write_json(arguments.out, {"seed": arguments.seed, "trials": trials, "held": good})
+    return 0 if good == len(trials) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
