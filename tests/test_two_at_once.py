@@ -69,6 +69,7 @@ def test_a_stage_ends_with_its_dvc_and_the_next_run_gives_the_same_bytes(
         dvc = start(project, *command)
         orphan = until_saved(project, dvc)
         dvc.send_signal(signal.SIGKILL)
+        dvc.wait()
         # The next one starts at once, while the orphan is still there.
         again = start(project, *command)
         orphan.wait(30)

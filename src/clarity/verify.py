@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -265,7 +265,7 @@ def _trainings(params: Params) -> list[Training]:
     return [Training(model, seed) for model in params.models for seed in params.seeds]
 
 
-def _mean(values: list[Mapping[str, float]], name: str) -> float | None:
+def _mean(values: Sequence[Mapping[str, float]], name: str) -> float | None:
     if any(not isinstance(one.get(name), int | float) for one in values):
         return None
     return math.fsum(one[name] for one in values) / len(values)

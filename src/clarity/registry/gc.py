@@ -145,7 +145,7 @@ def _aliases(client: MlflowClient, name: str) -> set[int]:
         raise
 
 
-def _models(client: MlflowClient) -> Iterator[tuple[str, str]]:
+def _models(client: MlflowClient) -> Iterator[tuple[str, str | None]]:
     """Logged models and the runs that made them."""
     token = None
     while True:
