@@ -81,7 +81,7 @@ def test_a_stage_ends_with_its_dvc_and_the_next_run_gives_the_same_bytes(
     assert "going on after epoch" in said
     assert outputs(project) == expected
     assert "up to date" in project.run("dvc", "status", STAGE).stdout
-    assert [path.name for path in (project.path / ".checkpoints").iterdir()] == [f"{MODEL}-0.lock"]
+    assert not any(path.is_dir() for path in (project.path / ".checkpoints").iterdir())
 
 
 def test_a_second_training_says_for_whom_it_waits(project: Project, expected: str) -> None:
