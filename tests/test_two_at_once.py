@@ -69,6 +69,7 @@ def test_a_stage_ends_with_its_dvc_and_the_next_run_gives_the_same_bytes(
         dvc = start(project, *command)
         orphan = until_saved(project, dvc)
         dvc.send_signal(signal.SIGKILL)
+        dvc.wait()
         # The next one starts at once, while the orphan is still there.
         again = start(project, *command)
         orphan.wait(30)
@@ -80,7 +81,7 @@ def test_a_stage_ends_with_its_dvc_and_the_next_run_gives_the_same_bytes(
     assert "going on after epoch" in said
     assert outputs(project) == expected
     assert "up to date" in project.run("dvc", "status", STAGE).stdout
-    assert [path.name for path in (project.path / ".checkpoints").iterdir()] == [f"{MODEL}-0.lock"]
+    assert not any(path.is_dir() for path in (project.path / ".checkpoints").iterdir())
 
 
 def test_a_second_training_says_for_whom_it_waits(project: Project, expected: str) -> None:

@@ -6,27 +6,24 @@ branch, tag or other reference names, the workspace's own, and whatever a runnin
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from clarity.address import VARIABLE, is_database, project_root, sqlite_file, tracking_uri
+from clarity.address import project_root
 from clarity.commands import git
 from clarity.errors import ClarityError
 from clarity.files import md5_file
 from clarity.layout import CHECKPOINTS, MLRUNS, Training
 from clarity.params import Params, load_params
 from clarity.processes import busy
-from clarity.redact import printable, redact
+from clarity.redact import printable
 from clarity.registry.history import History
 from clarity.registry.versions import Registry, Version, registry_lock, workspace
 from clarity.score.registered import identity_of
@@ -40,10 +37,6 @@ if TYPE_CHECKING:
 LOCK = "dvc.lock"
 #: A weights file in a dvc.lock, and its digest.
 _WEIGHTS = re.compile(r"models/[^\n]+/weights\.safetensors\s+(?:hash: md5\s+)?md5: (\w{32})\b")
-#: What MLflow's commands read their database's address from.
-BACKEND = "_MLFLOW_SERVER_FILE_STORE"
-#: Ids on one command line of `mlflow gc`.
-AT_ONCE = 200
 
 Say = Callable[[str], None]
 
@@ -201,28 +194,33 @@ def _delete(client: MlflowClient, registry: Registry, plan: Plan, say: Say) -> N
             client.delete_run(run.info.run_id)
     for path in plan.checkpoints:
         shutil.rmtree(path, ignore_errors=True)
-    uri = tracking_uri()
-    if sqlite_file(uri) is None and not is_database(uri):
-        say("deleted; the server's own `mlflow gc` frees their space")
-        return
-    ids = [run.info.run_id for run in plan.runs]
-    for start in range(0, len(ids), AT_ONCE):
-        _free(uri, "--run-ids", ids[start : start + AT_ONCE])
-    for start in range(0, len(plan.models), AT_ONCE):
-        _free(uri, "--logged-model-ids", plan.models[start : start + AT_ONCE])
-    say("deleted")
-
-
-def _free(uri: str, what: str, ids: list[str]) -> None:
-    """Have MLflow remove what lies in its trash, files too."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mlflow", "gc", what, ",".join(ids)],
-        # Not on the command line, which everybody on the machine can read: it may hold a password.
-        env={**os.environ, BACKEND: uri, VARIABLE: uri},
-        capture_output=True,
-        text=True,
-        check=False,
+    say(
+        "deleted"
+        if _free(client, plan)
+        else "deleted; the server's own `mlflow gc` frees its space"
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ClarityError(f"mlflow gc: {redact(last)}; what was deleted lies in MLflow's trash")
+
+
+def _free(client: MlflowClient, plan: Plan) -> bool:
+    """Remove what was deleted from MLflow's trash too, with its files; whether this store can.
+
+    `mlflow gc` would empty the whole trash, other people's experiments in it included.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    store: Any = client._tracking_client.store
+    if not hasattr(store, "_hard_delete_run"):
+        return False
+    places = [run.info.artifact_uri for run in plan.runs]
+    places += [
+        store.get_logged_model(model, allow_deleted=True).artifact_location for model in plan.models
+    ]
+    for place in places:
+        repository: Any = get_artifact_repository(place, client.tracking_uri)
+        with suppress(OSError):  # its files are gone already
+            repository.delete_artifacts()
+    for model in plan.models:
+        store._hard_delete_logged_model(model)
+    for run in plan.runs:
+        store._hard_delete_run(run.info.run_id)
+    return True

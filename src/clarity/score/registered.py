@@ -123,6 +123,25 @@ def find_version(client: MlflowClient, name: str, wanted: str) -> tuple[int, dic
     return int(found.version), dict(found.tags)
 
 
+def folder_of(name: str, number: int) -> Path:
+    """The folder of a version's model; downloaded where the store is remote, else where it lies.
+
+    MLflow's own way notes the version's name in the folder at every reading, which a store that may
+    not be written refuses.
+    """
+    import mlflow
+    from mlflow.utils.file_utils import local_file_uri_to_path
+    from mlflow.utils.uri import is_local_uri
+
+    client = mlflow.MlflowClient()
+    place = client.get_model_version_download_uri(name, str(number))
+    if place.startswith("models:/"):
+        place = client.get_logged_model(place.removeprefix("models:/")).artifact_location
+    if is_local_uri(place):
+        return Path(local_file_uri_to_path(place))
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/{number}"))
+
+
 def files_of(name: str, number: int, tags: Mapping[str, str] | None = None) -> Files:
     """The four files of a version; downloaded where the store is remote, else where they lie.
 
@@ -134,14 +153,13 @@ def files_of(name: str, number: int, tags: Mapping[str, str] | None = None) -> F
     Raises:
         ClarityError: they are gone or changed, or it is no model of this project.
     """
-    import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
     where = f"{name} version {number}"
     mend = "`clarity backfill` puts back what the workspace's outputs have"
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/{number}"))
+        folder = folder_of(name, number)
         flavor = Model.load(str(folder)).flavors["python_function"]
         artifacts = {key: str(folder / at["path"]) for key, at in flavor["artifacts"].items()}
         files = Files.of_artifacts(artifacts)

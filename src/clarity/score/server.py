@@ -48,7 +48,7 @@ def application(model: str) -> tuple[FastAPI, str]:
     from clarity.params import load_params
     from clarity.redact import printable
     from clarity.score.foreign import foreign
-    from clarity.score.registered import TAG_NAME, files_of, find_version
+    from clarity.score.registered import TAG_NAME, files_of, find_version, folder_of
     from clarity.store import open_store
 
     name = load_params().gate.name
@@ -62,7 +62,7 @@ def application(model: str) -> tuple[FastAPI, str]:
     if note := foreign(tags):
         print(f"clarity: {label} {note}", file=sys.stderr)
     try:
-        loaded: Any = mlflow.pyfunc.load_model(f"models:/{name}/{number}")
+        loaded: Any = mlflow.pyfunc.load_model(str(folder_of(name, number)))
     except (MlflowException, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ClarityError(f"{label}: cannot be loaded: {first}") from None
