@@ -24,6 +24,7 @@ PARTS = (
     ".dvcignore",
     ".gitignore",
     "data/own/README.md",
+    "networks/README.md",
     "mlruns/.gitkeep",
     "registry/README.md",
 )

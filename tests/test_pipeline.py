@@ -18,7 +18,7 @@ def lock(project: Project) -> dict:
 
 def test_the_first_run_made_everything_and_a_second_runs_nothing(finished: Project) -> None:
     stages = set(lock(finished)["stages"])
-    expected = {"ingest", "preprocess", "compare", "publish"}
+    expected = {"ingest", "preprocess", "networks", "compare", "publish"}
     expected |= {f"{stage}@{name}" for stage in ("train", "evaluate") for name in TRAININGS}
     assert stages == expected
     assert "up to date" in finished.run("dvc", "status").stdout

@@ -94,6 +94,16 @@ def preprocess() -> None:
 
 
 @app.command(rich_help_panel=STAGES)
+def networks() -> None:
+    """Read the code of networks of one's own, for the models that use it."""
+    from clarity.inputs import unchanged
+    from clarity.networks import run
+
+    with unchanged("networks"):
+        run()
+
+
+@app.command(rich_help_panel=STAGES)
 def train(model: Model, seed: Seed) -> None:
     """Train one model from one seed."""
     from clarity.announce import announced

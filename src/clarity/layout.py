@@ -20,6 +20,9 @@ PARAMS = Path("params.yaml")
 GRAPH = Path("dvc.yaml")
 
 OWN = Path("data/own")
+#: Files of networks of one's own; and where it is noted what code of them has run here.
+NETWORKS = Path("networks")
+KNOWN_NETWORKS = Path("mlruns/networks")
 RAW = Path("data/raw")
 ITEMS = RAW / "items.parquet"
 SOURCE = RAW / "source.json"
@@ -93,6 +96,11 @@ def anomalies(split: str) -> Path:
 def masks(split: str) -> Path:
     """Masks of a judged split's anomalies: uint8 0/1, N×H×H; all zero where a kind has none."""
     return PROCESSED / f"{split}_masks.npy"
+
+
+def network_code(model: str) -> Path:
+    """JSON with the code of a model's network; empty where the network is Clarity's."""
+    return Path("data/networks") / f"{model}.json"
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,12 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Width = Annotated[int, Field(ge=1, le=65536)]
 #: Folders and DVC's stages bear a model's name.
 LONGEST_NAME = 80
+#: Families of Clarity's own, in the order in which they are shown.
+FAMILIES = ("fcn", "conv", "ae", "vae", "pca")
+#: A network of one's own: a class in a file of networks/, or in a module that can be imported.
+OWN_FAMILY = re.compile(r"([\w-]+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]\w*")
+#: What params.yaml can say of an argument of a network of one's own.
+Argument = bool | int | float | str | None | list[Any]
 AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photograph"]
 
 
@@ -224,14 +230,32 @@ class TrainOverrides(Section):
 class Model(Section):
     """One model size."""
 
-    family: Literal["fcn", "conv", "ae", "vae", "pca"]
+    #: One of `FAMILIES`, or ``FILE.py:CLASS`` (in networks/) or ``MODULE:CLASS`` of one's own.
+    family: str
     #: Units of the hidden layers (fcn) or channels of the convolutions, from the image inwards.
     widths: tuple[Width, ...] = ()
     #: The same from the bottleneck outwards, where it is not the mirror image (fcn only).
     decoder_widths: tuple[Width, ...] | None = None
     #: Elements of the bottleneck; null for conv, whose last feature map is the bottleneck.
     latent: Positive | None = None
+    #: Keyword arguments of the constructor, for a network of one's own.
+    arguments: dict[str, Argument] = {}
     train: TrainOverrides = TrainOverrides()
+
+    @property
+    def own(self) -> bool:
+        """Whether the network is the user's and not Clarity's."""
+        return self.family not in FAMILIES
+
+    @field_validator("family")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in FAMILIES and not OWN_FAMILY.fullmatch(value):
+            raise ValueError(
+                f"there are {', '.join(FAMILIES)}; a network of your own is FILE.py:CLASS, with "
+                "the file in networks/, or MODULE:CLASS"
+            )
+        return value
 
     @field_validator("widths", "decoder_widths", mode="before")
     @classmethod
@@ -240,6 +264,14 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Model:
+        if self.arguments and not self.own:
+            raise ValueError("arguments are for networks of one's own only")
+        if self.own:
+            if self.widths or self.decoder_widths is not None or self.latent is not None:
+                raise ValueError(
+                    "widths and latent are for Clarity's own families; give arguments instead"
+                )
+            return self
         if self.family == "pca":
             if self.widths:
                 raise ValueError("family pca has no widths, only latent")

@@ -30,7 +30,8 @@ def collect(
     """
     largest = [results.family(family)[-1] for family in results.families]
     by_rank = [best, *(model for model in largest if model is not best)] if best else largest
-    by_latent = sorted(largest, key=lambda model: _LATENT_FIRST.index(model.family))
+    order = (*_LATENT_FIRST, *results.families)
+    by_latent = sorted(largest, key=lambda model: order.index(model.family))
     # A latent of few elements is the one whose elements are turned one at a time.
     orders = {"extremes": by_rank, "traversal": sorted(by_latent, key=lambda model: model.latent)}
     out: dict[str, list[Item]] = {}

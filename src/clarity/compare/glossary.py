@@ -99,8 +99,18 @@ SCORES = {
 def terms(results: Results) -> list[Term]:
     """Those of this run: its measures, its families, and what every page speaks of."""
     measures = [_measure(MEASURES[key]) for key in results.measures]
-    families = [_FAMILIES[family] for family in results.families]
+    families = [_family(family) for family in results.families]
     return measures + families + list(_OTHERS)
+
+
+def _family(family: str) -> Term:
+    if family in _FAMILIES:
+        return _FAMILIES[family]
+    place, _, name = family.partition(":")
+    return Term(
+        re.sub(r"\W+", "-", family), (family,), "networks of this project's own",
+        f"The class {name} of {place}, with the arguments that params.yaml gives.",
+    )  # fmt: skip
 
 
 def _measure(measure: Measure) -> Term:

@@ -14,7 +14,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from clarity.compare.results import (
-    FAMILIES,
     POPULATIONS,
     QUESTIONS,
     Budget,
@@ -25,12 +24,13 @@ from clarity.compare.results import (
     Results,
     Rows,
     Spectrum,
+    family_order,
 )
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_file
 from clarity.layout import INDEX, SOURCE, Training
 from clarity.measures import MEASURES
-from clarity.params import Params, loss_words
+from clarity.params import FAMILIES, Params, loss_words
 
 #: PSNR of a perfect reconstruction is infinite; means stop here (dB).
 _MOST_PSNR = 100.0
@@ -49,8 +49,7 @@ def load_results(params: Params) -> Results:
     index = _index()
     reader = _Reader(params, index[_KEYS])
     models = [reader.model(name) for name in params.models]
-    order = {family: place for place, family in enumerate(FAMILIES)}
-    models.sort(key=lambda m: (order[m.family], m.parameters, m.name))
+    models.sort(key=lambda m: (family_order(m.family), m.parameters, m.name))
     judged = (index["split"] == "test").to_numpy()
     return Results(
         models=tuple(models),
@@ -250,7 +249,7 @@ def _details(training: Training) -> dict[str, Any]:
             raise ClarityError(
                 f"{training.details}: {key} is missing; run `dvc repro -f evaluate@{training.name}`"
             )
-    if content["family"] not in FAMILIES:
+    if content["family"] not in FAMILIES and ":" not in str(content["family"]):
         raise ClarityError(f"{training.details}: family {content['family']!r} is not known")
     return content
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clarity.layout import Training
 from clarity.measures import MEASURES, Measure
+from clarity.params import FAMILIES
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -23,8 +24,6 @@ Question = Literal["alike", "compute"]
 POPULATIONS: tuple[Population, ...] = ("train", "test")
 #: Under which budget the sizes of a family are compared (docs/verdicts.md).
 QUESTIONS: tuple[Question, ...] = ("alike", "compute")
-#: Families in the order in which they are reported.
-FAMILIES = ("fcn", "conv", "ae", "vae", "pca")
 
 
 @dataclass(frozen=True)
@@ -221,11 +220,16 @@ class Results:
     @cached_property
     def families(self) -> tuple[str, ...]:
         """Families that have a model here, in order."""
-        return tuple(family for family in FAMILIES if self.family(family))
+        return tuple(sorted({model.family for model in self.models}, key=family_order))
 
     def by_name(self, name: str) -> ModelResults:
         """The model of that name."""
         return next(model for model in self.models if model.name == name)
+
+
+def family_order(family: str) -> tuple[int, str]:
+    """Clarity's own families first, in their order; then the user's, by name."""
+    return (FAMILIES.index(family), "") if family in FAMILIES else (len(FAMILIES), family)
 
 
 def distances(key: str, values: Floats) -> Floats:

@@ -19,7 +19,7 @@ from clarity.compare.clearer import clearer
 from clarity.compare.findings import find
 from clarity.compare.reading import load_results
 from clarity.compare.results import Results
-from clarity.compare.style import palette
+from clarity.compare.style import name_families, palette
 from clarity.compare.vae_claims import vae_claims
 from clarity.files import write_bytes, write_json, write_text
 from clarity.layout import REPORTS
@@ -34,6 +34,7 @@ def run() -> None:
     """
     params = load_params()
     results = load_results(params)
+    name_families(results.families)
     spectra = spectrum.curves(results, params.compare.confidence)
     rows = table.rows(results, params.compare, spectra)
     claims = clearer(results, params.compare) + vae_claims(results, params.compare)

@@ -18,8 +18,10 @@ from clarity.models.ae import PlainAutoencoder
 from clarity.models.base import Autoencoder
 from clarity.models.conv import Convolutional
 from clarity.models.fcn import FullyConnected
+from clarity.models.own import Own, own
 from clarity.models.pca import PrincipalComponents
 from clarity.models.vae import convolutional_vae
+from clarity.networks import Code, check_known, described_code
 from clarity.params import Model
 
 #: Of model.json; a reader refuses another.
@@ -29,7 +31,13 @@ DESCRIPTION = "model.json"
 
 
 def build(
-    spec: Model, name: str, shape: Shape, *, beta: float = 1.0, kl_warmup: float = 0.0
+    spec: Model,
+    name: str,
+    shape: Shape,
+    *,
+    code: Code | None = None,
+    beta: float = 1.0,
+    kl_warmup: float = 0.0,
 ) -> Autoencoder:
     """An untrained network, initialised from torch's global generator.
 
@@ -37,6 +45,7 @@ def build(
         spec: the entry of ``params.yaml``.
         name: of the model, for messages.
         shape: of the images.
+        code: of a network of one's own.
         beta: weight of the KL part, for family vae.
         kl_warmup: share of all steps in which it grows, for family vae.
 
@@ -46,7 +55,10 @@ def build(
     if problem := spec.misfit(shape):
         raise ClarityError(f"models.{name}.{problem}")
     network: Autoencoder
-    if spec.family == "conv":
+    if spec.own:
+        assert code is not None
+        network = own(code, spec.arguments, shape, name)
+    elif spec.family == "conv":
         network = Convolutional(spec.widths, shape)
     else:
         if spec.latent is None:
@@ -81,7 +93,9 @@ def describe(spec: Model, name: str, seed: int, network: Autoencoder) -> dict[st
     """What model.json holds: enough to rebuild the network without ``params.yaml``."""
     # Said only of what is not RGB, which it was before there was a choice.
     channels = network.shape.channels
-    grey = {} if channels == 3 else {"channels": channels}
+    said: dict[str, Any] = {} if channels == 3 else {"channels": channels}
+    if isinstance(network, Own):
+        said |= {"arguments": network.arguments, "code": network.code.described()}
     return {
         "format": FORMAT,
         "name": name,
@@ -91,7 +105,7 @@ def describe(spec: Model, name: str, seed: int, network: Autoencoder) -> dict[st
         "decoder_widths": None if spec.decoder_widths is None else list(spec.decoder_widths),
         "latent": network.latent_size,
         "image_size": network.shape.size,
-        **grey,
+        **said,
         "parameters": count_parameters(network),
     }
 
@@ -100,7 +114,8 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Au
     """The trained network, in eval mode on the CPU, from model.json's content and its weights.
 
     Raises:
-        ClarityError: the description is of another format or does not fit the weights.
+        ClarityError: the description is of another format, does not fit the weights, or carries
+            code that this project does not have.
     """
     if not isinstance(description, Mapping):
         raise ClarityError(f"{DESCRIPTION}: broken (no mapping); restore it with dvc checkout")
@@ -117,14 +132,20 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Au
                 "family": family,
                 "widths": description["widths"],
                 "decoder_widths": description["decoder_widths"],
-                "latent": None if family == "conv" else description["latent"],
+                "latent": None if family == "conv" or ":" in family else description["latent"],
+                "arguments": description.get("arguments", {}),
             }
         )
     except (KeyError, TypeError, ValueError) as error:
         first = " ".join(str(error).split())[:200]
         raise ClarityError(f"model {name}: {DESCRIPTION} describes no network: {first}") from None
-    with torch.device("meta"):  # nothing is initialised only to be overwritten
-        network = build(spec, name, shape)
+    if spec.own:
+        check_known(code := described_code(description))
+        with torch.random.fork_rng(devices=[]):
+            network = build(spec, name, shape, code=code)
+    else:
+        with torch.device("meta"):  # nothing is initialised only to be overwritten
+            network = build(spec, name, shape)
     try:
         network.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:

@@ -10,6 +10,7 @@ import torch
 from clarity.files import sha256_bytes, sha256_file, sha256_tree
 from clarity.inputs import declared_code, imported
 from clarity.layout import normals
+from clarity.networks import recorded_code
 from clarity.params import Params
 
 
@@ -19,8 +20,9 @@ def fingerprint(
     """The content of provenance.json: everything that shapes one training, and its digest.
 
     ``fingerprint`` is the SHA-256 of all the rest: the data's bytes, the model's own parameters
-    with its recipe resolved, the code that dvc.yaml declares for ``train`` as it was imported,
-    torch's version, the device and the threads. Two trainings with one fingerprint give the same
+    with its recipe resolved, the code that dvc.yaml declares for ``train`` as it was imported, that
+    of a network of one's own, torch's version, the device and the threads. Two trainings with one
+    fingerprint give the same
     bytes on one machine.
 
     Args:
@@ -32,10 +34,14 @@ def fingerprint(
     """
     spec = params.model(model).model_dump(mode="json", exclude={"train"})
     recipe = params.recipe(model).model_dump(mode="json") | {"precision": precision}
+    family = params.model(model).family
+    own = params.model(model).own
+    network = {"network": recorded_code(model, family).sha256} if own else {}
     content: dict[str, Any] = {
         "data": {path.name: sha256_file(path) for path in map(normals, ("train", "val"))},
         "parameters": {"name": model, "seed": seed, "model": spec, "train": recipe},
         "code": {path.as_posix(): sha256_tree(imported(path)) for path in declared_code("train")},
+        **network,
         "torch": torch.__version__,
         "device": device.type,
         "threads": params.threads,

@@ -162,6 +162,8 @@ def follow(averaged: nn.Module, network: nn.Module, step: int, share: float) -> 
     """
     weight = 1.0 if share == 0 else 1 - (1 - 1 / step) ** (1 / share - 1)
     torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), weight)
+    for kept, current in zip(averaged.buffers(), network.buffers(), strict=True):
+        kept.copy_(current)  # a running mean is an average already
 
 
 def _keep(

@@ -29,7 +29,9 @@ from clarity.models.build import build, describe
 from clarity.models.device import prepare
 from clarity.models.flops import gflop_per_image
 from clarity.models.loss import criterion
+from clarity.models.own import check
 from clarity.models.pca import PrincipalComponents
+from clarity.networks import recorded_code, remember
 from clarity.params import Train, load_params, loss_words
 from clarity.train.budget import ALIKE, COMPUTE, budgets
 from clarity.train.checkpoint import Checkpoint, State
@@ -65,10 +67,14 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
     precision = resolve_precision(recipe.precision, device)
     shape = params.preprocess.shape
     train, val = (open_images(normals(split), shape, device) for split in ("train", "val"))
+    code = recorded_code(model, spec.family) if spec.own else None
     provenance = fingerprint(params, model, seed, device, precision)
+    if code is not None:
+        check(code, spec.arguments, shape, model, seed)
+        remember(code)
 
     torch.manual_seed(seed)
-    network = build(spec, model, shape, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
+    network = build(spec, model, shape, code=code, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
     network.criterion = criterion(recipe.loss)
     network.start_from(*train.moments())
     network.to(device)
