@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -38,6 +38,9 @@ Width = Annotated[int, Field(ge=1, le=65536)]
 #: Folders and DVC's stages bear a model's name.
 LONGEST_NAME = 80
 AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photograph"]
+SYNTHETIC: tuple[str, ...] = get_args(AnomalyKind)
+#: Names, which may be written as one.
+Words = tuple[Annotated[str, Field(min_length=1)], ...]
 
 
 #: What training can minimise, and what reports call it; `clarity.models.loss` has the equations.
@@ -87,6 +90,17 @@ class Data(Section):
     path: str = Field(min_length=1)
     #: Name of the torchvision class, for ``source: torchvision`` only.
     name: str | None
+    #: Folders that hold normals, and anomalies; null: recognised by their names. No folder of
+    #: normals (an empty list): sub-folders are groups. For ``source: folder`` only.
+    normal: Words | None = None
+    anomalous: Words | None = None
+
+    @field_validator("normal", "anomalous", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return (
+            (value,) if isinstance(value, str) else tuple(value) if type(value) is list else value
+        )
 
     @field_validator("path")
     @classmethod
@@ -101,6 +115,19 @@ class Data(Section):
     def _name_goes_with_torchvision(self) -> Data:
         if (self.source == "torchvision") != (self.name is not None):
             raise ValueError("name is for source: torchvision, which needs it (else null)")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_go_with_folders(self) -> Data:
+        for key in ("normal", "anomalous"):
+            if getattr(self, key) is not None and self.source != "folder":
+                raise ValueError(f"{key} is for source: folder (else null)")
+        if self.anomalous == ():
+            raise ValueError("anomalous is an empty list; null has the folders recognised")
+        both = set(self.normal or ()) & set(self.anomalous or ())
+        if both or (self.normal == () and self.anomalous):
+            named = f"{min(both)} is in both" if both else "normal is empty"
+            raise ValueError(f"normal and anomalous contradict each other: {named}")
         return self
 
 
@@ -122,12 +149,36 @@ class Split(Section):
         return self
 
 
+class Labelled(Section):
+    """Which share of the anomalies that a source brings goes to ``val`` and ``gate``."""
+
+    val: Share
+    gate: Share
+    #: In each of the splits that share; with fewer nothing is shared.
+    minimum: Positive
+    #: Whether synthetic anomalies are made beside labelled ones.
+    synthetic: bool
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """By split."""
+        return {"val": self.val, "gate": self.gate}
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> Labelled:
+        if self.val + self.gate >= 1:
+            raise ValueError(f"val and gate take {self.val + self.gate:g} and leave test none")
+        return self
+
+
 class Anomalies(Section):
-    """Synthetic anomalies, made where the source brings none."""
+    """Synthetic anomalies, made where the source brings none; and who gets those it brings."""
 
     kinds: tuple[AnomalyKind, ...] = Field(min_length=1)
     #: At most so many of each kind in a split; there are never more than normal images.
     per_kind: Positive
+    #: null, or left out: labelled anomalies are only in the source's own splits and in ``test``.
+    labelled: Labelled | None = None
 
     @field_validator("kinds", mode="before")
     @classmethod

@@ -27,7 +27,7 @@ def open_source(data: Data) -> Source:
     if data.source == "folder":
         from clarity.ingest import folder
 
-        return folder.open_source(data.path)
+        return folder.open_source(data.path, data.normal, data.anomalous)
     from clarity.ingest import torchvision_set
 
     assert data.name is not None  # params.py refuses torchvision without a name
@@ -52,6 +52,7 @@ def run() -> None:
                 console=Console(stderr=True),
                 disable=not sys.stderr.isatty(),
             ),
+            source.annotated,
         )
         if rows == 0:
             raise ClarityError(f"data.source {data.source}: there are no images in {data.path}")
