@@ -94,6 +94,9 @@ class Data(Section):
     #: normals (an empty list): sub-folders are groups. For ``source: folder`` only.
     normal: Words | None = None
     anomalous: Words | None = None
+    #: Folder of masks below ``path``, for ``source: folder`` only; null: ``ground_truth`` if it
+    #: is there.
+    masks: Annotated[str, Field(min_length=1)] | None = None
 
     @field_validator("normal", "anomalous", mode="before")
     @classmethod
@@ -119,15 +122,15 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _classes_go_with_folders(self) -> Data:
-        for key in ("normal", "anomalous"):
+        for key in ("normal", "anomalous", "masks"):
             if getattr(self, key) is not None and self.source != "folder":
                 raise ValueError(f"{key} is for source: folder (else null)")
         if self.anomalous == ():
             raise ValueError("anomalous is an empty list; null has the folders recognised")
         both = set(self.normal or ()) & set(self.anomalous or ())
-        if both or (self.normal == () and self.anomalous):
+        if both or (self.normal == () and (self.anomalous or self.masks)):
             named = f"{min(both)} is in both" if both else "normal is empty"
-            raise ValueError(f"normal and anomalous contradict each other: {named}")
+            raise ValueError(f"normal, anomalous and masks contradict each other: {named}")
         return self
 
 

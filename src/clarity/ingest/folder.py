@@ -17,6 +17,7 @@ from clarity.errors import ClarityError
 from clarity.files import sha256_bytes
 from clarity.ingest.items import Item, Source
 from clarity.ingest.layouts import Place, recognise
+from clarity.ingest.masks import pair, set_apart
 
 KINDS = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
@@ -29,13 +30,16 @@ UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def open_source(
-    folder: str, normal: Sequence[str] | None = None, anomalous: Sequence[str] | None = None
+    folder: str,
+    normal: Sequence[str] | None = None,
+    anomalous: Sequence[str] | None = None,
+    masks: str | None = None,
 ) -> Source:
     """Every picture below ``folder``; hidden files, README.md and other files are skipped.
 
     Args:
         folder: ``data.path``.
-        normal, anomalous: ``data.normal`` and ``data.anomalous``.
+        normal, anomalous, masks: ``data.normal``, ``data.anomalous`` and ``data.masks``.
 
     Raises:
         ClarityError: no such folder, no picture in it, one that cannot be read, or a layout that
@@ -45,7 +49,9 @@ def open_source(
     if not root.is_dir():
         raise ClarityError(f"data.path {folder}: no such folder")
     files = list(_files(root))
-    pictures = sorted((name for name in files if name.suffix.lower() in KINDS), key=_in_order)
+    pictures: Sequence[PurePosixPath] = sorted(
+        (name for name in files if name.suffix.lower() in KINDS), key=_in_order
+    )
     others = Counter(
         name.suffix.lower() or name.name
         for name in files
@@ -64,19 +70,26 @@ def open_source(
                 f"{root}: the name {str(name)!a} holds bytes that are not UTF-8 or control "
                 "characters; rename it"
             )
+    apart: Sequence[PurePosixPath] = []
+    if normal is None or normal:
+        pictures, apart, where = set_apart(folder, pictures, masks)
     layout = recognise(folder, pictures, normal, anomalous)
+    notes, paired = [layout.said], {}
+    if apart:
+        paired, said = pair(folder, layout.places, apart, where)
+        notes.append(said)
     source = Source(
         items=iter(()),
         licence="the user's own data; not stated",
         credit="not stated",
         total=len(pictures),
-        notes=[layout.said],
+        notes=notes,
         annotated=any(place.kind for place in layout.places.values()),
     )
     if others:
         kinds = ", ".join(sorted(others))
         source.notes.append(f"{sum(others.values())} files skipped that are no pictures ({kinds})")
-    source.items = _read(root, layout.places, source.inputs)
+    source.items = _read(root, layout.places, paired, source.inputs)
     return source
 
 
@@ -98,12 +111,26 @@ def _files(root: Path) -> Iterator[PurePosixPath]:
 
 
 def _read(
-    root: Path, places: Mapping[PurePosixPath, Place], inputs: dict[str, str]
+    root: Path,
+    places: Mapping[PurePosixPath, Place],
+    masks: Mapping[PurePosixPath, PurePosixPath],
+    inputs: dict[str, str],
 ) -> Iterator[Item]:
-    for name, place in places.items():
+    def read(name: PurePosixPath) -> bytes:
         content = read_picture(root / name)
         inputs[str(name)] = sha256_bytes(content)
-        yield Item(str(name), content, place.group, place.role, place.label, kind=place.kind)
+        return content
+
+    for name, place in places.items():
+        yield Item(
+            id=str(name),
+            data=read(name),
+            group=place.group,
+            role=place.role,
+            label=place.label,
+            kind=place.kind,
+            mask=read(masks[name]) if name in masks else None,
+        )
 
 
 def read_picture(path: Path) -> bytes:

@@ -29,7 +29,11 @@ SCHEMA = pa.schema(
     ]
 )
 #: What a source that knows kinds of anomaly adds. Other sources keep the bytes they always had.
-ANNOTATED = SCHEMA.append(pa.field("kind", pa.string(), nullable=False))
+ANNOTATED = SCHEMA.append(pa.field("kind", pa.string(), nullable=False)).append(
+    pa.field("mask", pa.binary())
+)
+#: Columns that hardly shrink.
+BYTES = ("data", "mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Item:
     dtype: str = ""
     shape: str = ""
     kind: str = ""
+    #: An encoded picture, not black where the anomaly is.
+    mask: bytes | None = None
 
 
 @dataclass
@@ -63,7 +69,7 @@ class Source:
     total: int | None = None
     #: Lines to say aloud afterwards.
     notes: list[str] = field(default_factory=list)
-    #: Whether items name kinds of anomaly.
+    #: Whether items name kinds of anomaly, or carry masks.
     annotated: bool = False
 
 
@@ -75,8 +81,8 @@ def write_items(path: Path, items: Iterable[Item], annotated: bool = False) -> i
     """
     schema = ANNOTATED if annotated else SCHEMA
     # Pixels hardly shrink and encoded pictures not at all; the other columns do.
-    compression = {name: "NONE" if name == "data" else "ZSTD" for name in schema.names}
-    text = [name for name in schema.names if name != "data"]
+    compression = {name: "NONE" if name in BYTES else "ZSTD" for name in schema.names}
+    text = [name for name in schema.names if name not in BYTES]
     count = size = 0
     rows: list[Item] = []
     with pq.ParquetWriter(
@@ -85,7 +91,7 @@ def write_items(path: Path, items: Iterable[Item], annotated: bool = False) -> i
         for item in items:
             rows.append(item)
             count += 1
-            size += len(item.data)
+            size += len(item.data) + len(item.mask or b"")
             if len(rows) == ROWS_IN_GROUP or size >= BYTES_IN_GROUP:
                 writer.write_table(_table(rows, schema))
                 rows, size = [], 0

@@ -27,7 +27,7 @@ def open_source(data: Data) -> Source:
     if data.source == "folder":
         from clarity.ingest import folder
 
-        return folder.open_source(data.path, data.normal, data.anomalous)
+        return folder.open_source(data.path, data.normal, data.anomalous, data.masks)
     from clarity.ingest import torchvision_set
 
     assert data.name is not None  # params.py refuses torchvision without a name

@@ -30,6 +30,8 @@ class Accepted:
     said: bool = False
     #: Of an anomaly that the source brought.
     kind: str = ""
+    #: Its mask, as `numpy.packbits` packs it.
+    mask: bytes | None = None
 
 
 class Names:

@@ -16,7 +16,7 @@ from clarity.preprocess.images import ImageProblem, Pixels, Seen, decode, from_a
 
 COLUMNS = ("id", "group", "role", "label", "encoding", "dtype", "shape", "data")
 #: Of sources that know kinds of anomaly.
-ANNOTATED = ("kind",)
+ANNOTATED = ("kind", "mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class RawItem:
     shape: str
     data: bytes
     kind: str = ""
+    mask: bytes | None = None
 
 
 def count_items(path: Path) -> int:

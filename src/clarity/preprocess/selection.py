@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes
 from clarity.layout import SPLITS
@@ -15,6 +17,7 @@ from clarity.preprocess.groups import PRECEDENCE, Accepted, Names, alike
 from clarity.preprocess.images import ImageProblem, Seen
 from clarity.preprocess.items import RawItem, pixels_of
 from clarity.preprocess.labelled import Dealt, deal_anomalies
+from clarity.preprocess.masks import CutAwayError, plane
 from clarity.preprocess.split import assign
 from clarity.preprocess.tables import Rejected
 
@@ -42,6 +45,12 @@ def check_all(
         except ImageProblem as problem:
             left.append(Left(order, item.id, str(problem), broken=True))
             continue
+        try:
+            mask = plane(item, len(pixels)) if item.mask is not None else None
+        except CutAwayError:
+            reason = "what its mask marks lies outside the centred square"
+            left.append(Left(order, item.id, reason, broken=False))
+            continue
         content = pixels.tobytes()
         accepted.append(
             Accepted(
@@ -56,6 +65,7 @@ def check_all(
                 blank=bool((pixels == pixels[0, 0]).all()),
                 said=item.label is not None,
                 kind=item.kind,
+                mask=None if mask is None else np.packbits(mask).tobytes(),
             )
         )
     return accepted, left

@@ -130,9 +130,13 @@ def _pack_anomalies(
     with ArrayWriter(path, shape) as writer, ArrayWriter(mask_path, shape[:2]) as planes:
         for image in labelled:
             row = writer.append(spool.read(image.spooled))
-            planes.append(blank)
-            kind = image.kind or "labelled"
-            rows.append(IndexRow(split, 1, row, image.id, image.group, kind, 0, image.sha256))
+            mask = blank
+            if image.mask is not None:
+                bits = np.unpackbits(np.frombuffer(image.mask, np.uint8), count=blank.size)
+                mask = bits.reshape(blank.shape)
+            planes.append(mask)
+            kind, masked = image.kind or "labelled", int(image.mask is not None)
+            rows.append(IndexRow(split, 1, row, image.id, image.group, kind, masked, image.sha256))
         sharing = preprocess.anomalies.labelled
         few = sharing and split != "test" and len(labelled) < sharing.minimum
         if labelled and not (few or (sharing and sharing.synthetic)):
