@@ -75,6 +75,8 @@ def loss_words(loss: str | Mapping[str, float]) -> str:
 
 #: The gate's metric that is no measure of reconstruction: the area under the detector's ROC curve.
 AUROC = "auroc"
+#: Sources that take ``data.name``.
+NAMED = ("table", "torchvision")
 
 
 class Section(BaseModel):
@@ -86,9 +88,9 @@ class Section(BaseModel):
 class Data(Section):
     """Where the images come from."""
 
-    source: Literal["faces", "npy", "folder", "torchvision"]
+    source: Literal["faces", "folder", "table", "npy", "torchvision"]
     path: str = Field(min_length=1)
-    #: Name of the torchvision class, for ``source: torchvision`` only.
+    #: Name of the torchvision class; of the table's file, where there are several.
     name: str | None
     #: Folders that hold normals, and anomalies; null: recognised by their names. No folder of
     #: normals (an empty list): sub-folders are groups. For ``source: folder`` only.
@@ -115,9 +117,11 @@ class Data(Section):
         return value
 
     @model_validator(mode="after")
-    def _name_goes_with_torchvision(self) -> Data:
-        if (self.source == "torchvision") != (self.name is not None):
-            raise ValueError("name is for source: torchvision, which needs it (else null)")
+    def _name_fits(self) -> Data:
+        if self.source == "torchvision" and self.name is None:
+            raise ValueError("source: torchvision needs the name of a class")
+        if self.name is not None and self.source not in NAMED:
+            raise ValueError(f"name is for source: {' and '.join(NAMED)} (else null)")
         return self
 
     @model_validator(mode="after")

@@ -50,7 +50,7 @@ def open_source(
         raise ClarityError(f"data.path {folder}: no such folder")
     files = list(_files(root))
     pictures: Sequence[PurePosixPath] = sorted(
-        (name for name in files if name.suffix.lower() in KINDS), key=_in_order
+        (name for name in files if name.suffix.lower() in KINDS), key=in_order
     )
     others = Counter(
         name.suffix.lower() or name.name
@@ -74,7 +74,8 @@ def open_source(
     if normal is None or normal:
         pictures, apart, where = set_apart(folder, pictures, masks)
     layout = recognise(folder, pictures, normal, anomalous)
-    notes, paired = [layout.said], {}
+    notes = [layout.said]
+    paired: dict[PurePosixPath, PurePosixPath] = {}
     if apart:
         paired, said = pair(folder, layout.places, apart, where)
         notes.append(said)
@@ -89,11 +90,17 @@ def open_source(
     if others:
         kinds = ", ".join(sorted(others))
         source.notes.append(f"{sum(others.values())} files skipped that are no pictures ({kinds})")
-    source.items = _read(root, layout.places, paired, source.inputs)
+    source.items = read_places(root, layout.places, paired, source.inputs)
     return source
 
 
-def _in_order(name: PurePosixPath) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def pictures_below(root: Path) -> list[PurePosixPath]:
+    """Paths of all files that are pictures by their ending."""
+    return [name for name in _files(root) if name.suffix.lower() in KINDS]
+
+
+def in_order(name: PurePosixPath) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """By which pictures are sorted."""
     return tuple(unicodedata.normalize("NFC", part) for part in name.parts), name.parts
 
 
@@ -110,12 +117,14 @@ def _files(root: Path) -> Iterator[PurePosixPath]:
                 yield PurePosixPath((Path(folder) / name).relative_to(root).as_posix())
 
 
-def _read(
+def read_places(
     root: Path,
     places: Mapping[PurePosixPath, Place],
     masks: Mapping[PurePosixPath, PurePosixPath],
     inputs: dict[str, str],
 ) -> Iterator[Item]:
+    """The pictures with what is known of them; their files' digests go into ``inputs``."""
+
     def read(name: PurePosixPath) -> bytes:
         content = read_picture(root / name)
         inputs[str(name)] = sha256_bytes(content)

@@ -28,6 +28,10 @@ def open_source(data: Data) -> Source:
         from clarity.ingest import folder
 
         return folder.open_source(data.path, data.normal, data.anomalous, data.masks)
+    if data.source == "table":
+        from clarity.ingest import table
+
+        return table.open_source(data.path, data.name)
     from clarity.ingest import torchvision_set
 
     assert data.name is not None  # params.py refuses torchvision without a name
