@@ -76,7 +76,7 @@ def loss_words(loss: str | Mapping[str, float]) -> str:
 #: The gate's metric that is no measure of reconstruction: the area under the detector's ROC curve.
 AUROC = "auroc"
 #: Sources that take ``data.name``.
-NAMED = ("table", "torchvision")
+NAMED = ("table", "npy", "torchvision")
 
 
 class Section(BaseModel):
@@ -90,7 +90,7 @@ class Data(Section):
 
     source: Literal["faces", "folder", "table", "npy", "torchvision"]
     path: str = Field(min_length=1)
-    #: Name of the torchvision class; of the table's file, where there are several.
+    #: Name of the torchvision class; of the table's or the .npz file, where there are several.
     name: str | None
     #: Folders that hold normals, and anomalies; null: recognised by their names. No folder of
     #: normals (an empty list): sub-folders are groups. For ``source: folder`` only.
@@ -121,7 +121,7 @@ class Data(Section):
         if self.source == "torchvision" and self.name is None:
             raise ValueError("source: torchvision needs the name of a class")
         if self.name is not None and self.source not in NAMED:
-            raise ValueError(f"name is for source: {' and '.join(NAMED)} (else null)")
+            raise ValueError(f"name is for source: {', '.join(NAMED)} (else null)")
         return self
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ def open_source(data: Data) -> Source:
     if data.source == "npy":
         from clarity.ingest import npy
 
-        return npy.open_source(data.path)
+        return npy.open_source(data.path, data.name)
     if data.source == "folder":
         from clarity.ingest import folder
 
