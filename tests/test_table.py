@@ -94,6 +94,10 @@ MALFORMED = {
     "a kind of a normal": (changed(12, kind="dent"), "label 'good' and kind 'dent' contradict"),
     "a split of its own": (changed(12, split="holdout"), "split 'holdout' is none of train, val"),
     "no such picture": (changed(0, path="a/99.png"), "the path a/99.png is no file below own"),
+    "no name at all": (
+        changed(0, path="0" * 999),
+        "is too long for a file's name",
+    ),
     "an empty path": (changed(0, path=""), "a row has no path"),
     "a way out": (changed(0, path="../params.yaml"), "leads out of own, where DVC would not see"),
     "no picture": (changed(0, path="list.csv"), "is no picture by its ending"),

@@ -36,6 +36,8 @@ LABELS = {
     **dict.fromkeys(("0", "0.0", "false", *NORMAL), 0),
     **dict.fromkeys(("1", "1.0", "true", *ANOMALOUS), 1),
 }
+#: Bytes of a file's name that file systems take.
+LONGEST = 255
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 Row = Mapping[str, str]
@@ -152,7 +154,7 @@ def _parse(path: Path, text: str) -> list[Column]:
 def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if isinstance(value, bool | float) and value == int(value):
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
     return str(value).strip()
 
@@ -179,7 +181,11 @@ def _file(root: Path, table: Path, written: str, what: str) -> PurePosixPath:
     if not written:
         raise ClarityError(f"{table}: a row has no path; fill it in or remove the row")
     if UNFIT.search(written):
-        raise ClarityError(f"{table}: the {what} {written!a} holds control characters; rename it")
+        raise ClarityError(
+            f"{table}: the {what} {written[:80]!a} holds control characters; rename it"
+        )
+    if any(len(part.encode()) > LONGEST for part in written.split("/")):
+        raise ClarityError(f"{table}: the {what} {written[:80]}… is too long for a file's name")
     text = written if (root / written).is_file() else written.replace("\\", "/")
     path = Path(text)
     if path.is_relative_to(root.resolve()):
