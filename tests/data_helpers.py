@@ -149,3 +149,12 @@ def huge_png(path: Path, side: int) -> None:
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
     )
+
+
+def save_tree(folder: Path, counts: dict[str, int], size: tuple[int, int] = (40, 44)) -> None:
+    """``counts[SUBFOLDER]`` PNG files ``SUBFOLDER/0.png`` …, all different."""
+    images = iter(random_images(sum(counts.values()), size))
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            Image.fromarray(next(images)).save(folder / name / f"{number}.png")

@@ -25,7 +25,7 @@ MODELS = {
     "pca-4": {"family": "pca", "latent": 4},
 }
 COUNTS = {"train": 18, "val": 8, "gate": 8, "test": 12}
-KINDS = ("cutpaste", "inverted")
+KINDS = ("dent", "inverted")
 DECLARED = (
     "details.json", "metrics.json", "per_image.parquet", "same_compute.parquet",
     "frequency.safetensors", "scorer.safetensors", "figures",
@@ -124,9 +124,9 @@ def test_figures_follow_from_the_table(project: Path, model: str) -> None:
     normals = test[test["label"] == 0]
     assert found["reconstruction"]["test"]["lsd"] == pytest.approx(normals["lsd"].mean())
     best = found["best_score"]
-    one = test[(test["label"] == 0) | (test["kind"] == "cutpaste")]
+    one = test[(test["label"] == 0) | (test["kind"] == "dent")]
     area = roc_auc_score(one["label"], one[f"score_{best}"])
-    assert found["anomaly"][best]["test"]["cutpaste"]["auroc"] == pytest.approx(area)
+    assert found["anomaly"][best]["test"]["dent"]["auroc"] == pytest.approx(area)
     on_val = {name: score["val"]["all"]["auroc"] for name, score in found["anomaly"].items()}
     assert on_val[best] == max(on_val.values())
     entry = found["threshold"][best]
@@ -142,6 +142,27 @@ def test_figures_follow_from_the_table(project: Path, model: str) -> None:
         "test_lsd", "train_lsd", "auroc", "ap",
     }  # fmt: skip
     assert metrics["auroc"] == found["anomaly"][best]["test"]["all"]["auroc"]
+
+
+def test_pixel_auroc_of_masks_that_were_brought_is_that_of_scikit_learn(project: Path) -> None:
+    import torch
+
+    from clarity.evaluate.scorer import load_scorer
+    from clarity.models.build import load
+
+    data = project / "data/processed"
+    network = load(project / "models/fcn-tiny-0")
+    scorer = load_scorer(project / "evaluations/fcn-tiny-0/scorer.safetensors")
+    masks = np.load(data / "test_masks.npy")[: COUNTS["test"]]
+    images = torch.from_numpy(np.load(data / "test_anomalies.npy")[: COUNTS["test"]])
+    errors = np.concatenate([scorer.error_map(network, part).numpy() for part in images.split(5)])
+    found = details(project, "fcn-tiny")["pixel_auroc"]["test"]
+    area = roc_auc_score(masks.ravel(), errors.ravel())
+    assert found == {"all": found["dent"], "dent": pytest.approx(area, abs=1e-6)}
+    table = pd.read_parquet(project / "evaluations/fcn-tiny-0/per_image.parquet")
+    each = table.query("split == 'test' and kind == 'dent'")["pixel_auroc"]
+    one = roc_auc_score(masks[3].ravel(), errors[3].ravel())
+    assert each.iloc[3] == pytest.approx(one, abs=1e-6)
 
 
 def test_every_family_has_its_pictures(project: Path) -> None:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -44,6 +44,9 @@ OWN_FAMILY = re.compile(r"([\w-]+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]
 #: What params.yaml can say of an argument of a network of one's own.
 Argument = bool | int | float | str | None | list[Any]
 AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photograph"]
+SYNTHETIC: tuple[str, ...] = get_args(AnomalyKind)
+#: Names, which may be written as one.
+Words = tuple[Annotated[str, Field(min_length=1)], ...]
 
 
 #: What training can minimise, and what reports call it; `clarity.models.loss` has the equations.
@@ -78,6 +81,8 @@ def loss_words(loss: str | Mapping[str, float]) -> str:
 
 #: The gate's metric that is no measure of reconstruction: the area under the detector's ROC curve.
 AUROC = "auroc"
+#: Sources that take ``data.name``.
+NAMED = ("table", "npy", "torchvision")
 
 
 class Section(BaseModel):
@@ -89,10 +94,24 @@ class Section(BaseModel):
 class Data(Section):
     """Where the images come from."""
 
-    source: Literal["faces", "npy", "folder", "torchvision"]
+    source: Literal["faces", "folder", "table", "npy", "torchvision"]
     path: str = Field(min_length=1)
-    #: Name of the torchvision class, for ``source: torchvision`` only.
+    #: Name of the torchvision class; of the table's or the .npz file, where there are several.
     name: str | None
+    #: Folders that hold normals, and anomalies; null: recognised by their names. No folder of
+    #: normals (an empty list): sub-folders are groups. For ``source: folder`` only.
+    normal: Words | None = None
+    anomalous: Words | None = None
+    #: Folder of masks below ``path``, for ``source: folder`` only; null: ``ground_truth`` if it
+    #: is there.
+    masks: Annotated[str, Field(min_length=1)] | None = None
+
+    @field_validator("normal", "anomalous", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return (
+            (value,) if isinstance(value, str) else tuple(value) if type(value) is list else value
+        )
 
     @field_validator("path")
     @classmethod
@@ -104,9 +123,24 @@ class Data(Section):
         return value
 
     @model_validator(mode="after")
-    def _name_goes_with_torchvision(self) -> Data:
-        if (self.source == "torchvision") != (self.name is not None):
-            raise ValueError("name is for source: torchvision, which needs it (else null)")
+    def _name_fits(self) -> Data:
+        if self.source == "torchvision" and self.name is None:
+            raise ValueError("source: torchvision needs the name of a class")
+        if self.name is not None and self.source not in NAMED:
+            raise ValueError(f"name is for source: {', '.join(NAMED)} (else null)")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_go_with_folders(self) -> Data:
+        for key in ("normal", "anomalous", "masks"):
+            if getattr(self, key) is not None and self.source != "folder":
+                raise ValueError(f"{key} is for source: folder (else null)")
+        if self.anomalous == ():
+            raise ValueError("anomalous is an empty list; null has the folders recognised")
+        both = set(self.normal or ()) & set(self.anomalous or ())
+        if both or (self.normal == () and (self.anomalous or self.masks)):
+            named = f"{min(both)} is in both" if both else "normal is empty"
+            raise ValueError(f"normal, anomalous and masks contradict each other: {named}")
         return self
 
 
@@ -128,12 +162,36 @@ class Split(Section):
         return self
 
 
+class Labelled(Section):
+    """Which share of the anomalies that a source brings goes to ``val`` and ``gate``."""
+
+    val: Share
+    gate: Share
+    #: In each of the splits that share; with fewer nothing is shared.
+    minimum: Positive
+    #: Whether synthetic anomalies are made beside labelled ones.
+    synthetic: bool
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """By split."""
+        return {"val": self.val, "gate": self.gate}
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> Labelled:
+        if self.val + self.gate >= 1:
+            raise ValueError(f"val and gate take {self.val + self.gate:g} and leave test none")
+        return self
+
+
 class Anomalies(Section):
-    """Synthetic anomalies, made where the source brings none."""
+    """Synthetic anomalies, made where the source brings none; and who gets those it brings."""
 
     kinds: tuple[AnomalyKind, ...] = Field(min_length=1)
     #: At most so many of each kind in a split; there are never more than normal images.
     per_kind: Positive
+    #: null, or left out: labelled anomalies are only in the source's own splits and in ``test``.
+    labelled: Labelled | None = None
 
     @field_validator("kinds", mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clarity.compare.claims import Claim, confounded
 from clarity.compare.results import POPULATIONS, Population, Results
 from clarity.compare.words import listed
-from clarity.params import Compare
+from clarity.params import SYNTHETIC, Compare
 
 #: Groups that a kind of anomaly should come from for its share of an interval to be estimated well.
 FEW_SOURCES = 5
@@ -65,7 +65,7 @@ def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[s
         "A change per doubling of parameters is a summary of the sizes trained here, with one "
         "recipe; a larger model may want another learning rate or more epochs."
     )
-    if "labelled" not in results.kinds:
+    if set(results.kinds) <= set(SYNTHETIC):
         out.append(
             "The anomalies were made from normal images. How well a model finds these says little "
             "about how well it finds others."

@@ -59,6 +59,14 @@ def as_markdown(table: list[Row], results: Results, compare: Compare) -> str:
         for row in table
     ]
     parts += _markdown(head, body, text=2)
+    if results.masked:
+        kinds = ["all", *results.masked]
+        head = ["model", "family", "latent", "parameters", *(f"pixel AUROC, {k}" for k in kinds)]
+        body = [
+            [*_identity(row), *(cell(row, f"pixel_auroc_{k}", "pixel_auroc") for k in kinds)]
+            for row in table
+        ]
+        parts += ["", *_markdown(head, body, text=2)]
     return "\n".join(parts) + "\n"
 
 

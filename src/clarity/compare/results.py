@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clarity.layout import Training
 from clarity.measures import MEASURES, Measure
-from clarity.params import FAMILIES
+from clarity.params import FAMILIES, SYNTHETIC
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -165,6 +165,12 @@ class Results:
     def kinds(self) -> tuple[str, ...]:
         """Kinds of anomaly in the test split, sorted."""
         return tuple(sorted(set(self.test.loc[self.test["label"] == 1, "kind"])))
+
+    @cached_property
+    def masked(self) -> tuple[str, ...]:
+        """Kinds of anomaly in the test split whose masks the source brought."""
+        own = (self.index["has_mask"] == 1) & ~self.index["kind"].isin(SYNTHETIC)
+        return tuple(sorted(set(self.index.loc[own & (self.index["split"] == "test"), "kind"])))
 
     @cached_property
     def grouped(self) -> bool:

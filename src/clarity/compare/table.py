@@ -34,6 +34,7 @@ FORMATS = {
     **{key: f".{measure.digits}f" for key, measure in MEASURES.items()},
     "finest": ".1f",
     "auroc": ".3f",
+    "pixel_auroc": ".3f",
     "ap": ".3f",
     "false_alarms": ".1%",
 }
@@ -54,7 +55,8 @@ def rows(results: Results, compare: Compare, curves: Curves) -> list[Row]:
     weights trained alike; ``compute_train_*`` and ``compute_test_*`` the same of the weights for
     the same compute. ``auroc`` and ``ap`` are of ``score`` (best on ``val``) on the test split,
     ``auroc_KIND`` against one kind of anomaly, ``false_alarms`` the share of test normals above
-    that score's threshold. Limits that the data cannot give are null. ``ap`` has no interval.
+    that score's threshold. Limits that the data cannot give are null. ``ap`` has no interval, nor
+    has ``pixel_auroc_KIND`` (and ``…_all``), which is there where the source brought masks.
     """
     return [_row(model, results, compare, curves) for model in results.models]
 
@@ -96,6 +98,8 @@ def _row(model: ModelResults, results: Results, compare: Compare, curves: Curves
     _put(row, "auroc", auroc(model, results, compare.confidence))
     for kind in results.kinds:
         _put(row, f"auroc_{kind}", auroc(model, results, compare.confidence, kind))
+    for kind in ("all", *results.masked) if results.masked else ():
+        row[f"pixel_auroc_{kind}"] = model.known("pixel_auroc", "test", kind) or None
     row["ap"] = average_precision(model)
     row |= false_alarms(model, results, compare.confidence)
     row["scope"] = sorted(scopes)[-1]

@@ -11,10 +11,11 @@ import pandas as pd
 import torch
 
 from clarity.errors import ClarityError
-from clarity.evaluate.anomaly import PixelRanking, detection, pixel_auroc, threshold
+from clarity.evaluate.anomaly import detection, pixel_auroc, threshold
 from clarity.evaluate.forward import encode, through
 from clarity.evaluate.images import Images, Part, concatenated
 from clarity.evaluate.perceptual import EVERY, SAMPLE, SAMPLED, perceptual
+from clarity.evaluate.pixels import Ranking, pooled, ranking
 from clarity.evaluate.reconstruction import METRICS, image_metrics, squared_error
 from clarity.evaluate.scorer import Scorer, fit_scorer
 from clarity.layout import JUDGED_SPLITS, SPLITS
@@ -43,7 +44,7 @@ class Measured:
 
     table: pd.DataFrame
     hf_bias: dict[str, float]
-    pixels: dict[str, dict[str, PixelRanking]]
+    pixels: dict[str, dict[str, Ranking]]
     plane: np.ndarray
 
 
@@ -88,7 +89,7 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
     """
     index = images.index
     columns: dict[str, np.ndarray] = {}
-    pixels: dict[str, dict[str, PixelRanking]] = {split: {} for split in JUDGED_SPLITS}
+    pixels: dict[str, dict[str, Ranking]] = {split: {} for split in JUDGED_SPLITS}
     bias: dict[Part, list[float]] = {}
     kinds = index["kind"].to_numpy()
     masked = index["has_mask"].to_numpy() == 1
@@ -135,7 +136,7 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
                 put("pixel_auroc", places[with_mask], pixel_auroc(errors, truth))
                 for kind in sorted(set(kinds[places][with_mask])):
                     these = kinds[places][with_mask] == kind
-                    pixels[split].setdefault(kind, PixelRanking()).add(errors[these], truth[these])
+                    pixels[split].setdefault(kind, ranking(kind)).add(errors[these], truth[these])
 
     table = pd.concat([index[list(KEYS)], pd.DataFrame(columns, index=index.index)], axis=1)
     wrong = ~np.isfinite(table[list(METRICS)].to_numpy()).all(axis=1)
@@ -297,10 +298,6 @@ def pixel_figures(measured: Measured) -> dict[str, dict[str, float | None]]:
     """Pooled pixel AUROC by split and kind, all kinds with masks together as ``all``."""
     result: dict[str, dict[str, float | None]] = {}
     for split, kinds in measured.pixels.items():
-        together = PixelRanking()
-        for ranking in kinds.values():
-            together.anomalous += ranking.anomalous
-            together.normal += ranking.normal
-        result[split] = {"all": together.auroc()}
-        result[split] |= {kind: ranking.auroc() for kind, ranking in kinds.items()}
+        result[split] = {"all": pooled(kinds.values())}
+        result[split] |= {kind: found.auroc() for kind, found in kinds.items()}
     return result

@@ -1,8 +1,7 @@
-"""A folder of pictures: one sub-folder a group, or flat.
+"""A folder of pictures, in any of the layouts that `clarity.ingest.layouts` recognises.
 
-The group is the first folder below ``data.path``; pictures that lie in ``data.path`` itself have
-none. The order is that of the paths, compared part by part, in whichever of Unicode's forms a
-file system keeps them.
+The order is that of the paths, compared part by part, in whichever of Unicode's forms a file
+system keeps them.
 """
 
 from __future__ import annotations
@@ -11,12 +10,14 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes
 from clarity.ingest.items import Item, Source
+from clarity.ingest.layouts import Place, recognise
+from clarity.ingest.masks import pair, set_apart
 
 KINDS = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
@@ -28,17 +29,29 @@ LARGEST = 64 * 2**20
 UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-def open_source(folder: str) -> Source:
+def open_source(
+    folder: str,
+    normal: Sequence[str] | None = None,
+    anomalous: Sequence[str] | None = None,
+    masks: str | None = None,
+) -> Source:
     """Every picture below ``folder``; hidden files, README.md and other files are skipped.
 
+    Args:
+        folder: ``data.path``.
+        normal, anomalous, masks: ``data.normal``, ``data.anomalous`` and ``data.masks``.
+
     Raises:
-        ClarityError: no such folder, no picture in it, or one that cannot be read.
+        ClarityError: no such folder, no picture in it, one that cannot be read, or a layout that
+            is not clear.
     """
     root = Path(folder)
     if not root.is_dir():
         raise ClarityError(f"data.path {folder}: no such folder")
     files = list(_files(root))
-    pictures = sorted((name for name in files if name.suffix.lower() in KINDS), key=_in_order)
+    pictures: Sequence[PurePosixPath] = sorted(
+        (name for name in files if name.suffix.lower() in KINDS), key=in_order
+    )
     others = Counter(
         name.suffix.lower() or name.name
         for name in files
@@ -51,20 +64,43 @@ def open_source(folder: str) -> Source:
         raise ClarityError(
             f"data.path {folder}: no pictures in this folder ({' '.join(sorted(KINDS))}){hint}"
         )
+    for name in pictures:
+        if UNFIT.search(str(name)):
+            raise ClarityError(
+                f"{root}: the name {str(name)!a} holds bytes that are not UTF-8 or control "
+                "characters; rename it"
+            )
+    apart: Sequence[PurePosixPath] = []
+    if normal is None or normal:
+        pictures, apart, where = set_apart(folder, pictures, masks)
+    layout = recognise(folder, pictures, normal, anomalous)
+    notes = [layout.said]
+    paired: dict[PurePosixPath, PurePosixPath] = {}
+    if apart:
+        paired, said = pair(folder, layout.places, apart, where)
+        notes.append(said)
     source = Source(
         items=iter(()),
         licence="the user's own data; not stated",
         credit="not stated",
         total=len(pictures),
+        notes=notes,
+        annotated=any(place.kind for place in layout.places.values()),
     )
     if others:
         kinds = ", ".join(sorted(others))
         source.notes.append(f"{sum(others.values())} files skipped that are no pictures ({kinds})")
-    source.items = _read(root, pictures, source.inputs)
+    source.items = read_places(root, layout.places, paired, source.inputs)
     return source
 
 
-def _in_order(name: PurePosixPath) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def pictures_below(root: Path) -> list[PurePosixPath]:
+    """Paths of all files that are pictures by their ending."""
+    return [name for name in _files(root) if name.suffix.lower() in KINDS]
+
+
+def in_order(name: PurePosixPath) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """By which pictures are sorted."""
     return tuple(unicodedata.normalize("NFC", part) for part in name.parts), name.parts
 
 
@@ -81,17 +117,29 @@ def _files(root: Path) -> Iterator[PurePosixPath]:
                 yield PurePosixPath((Path(folder) / name).relative_to(root).as_posix())
 
 
-def _read(root: Path, names: Sequence[PurePosixPath], inputs: dict[str, str]) -> Iterator[Item]:
-    for name in names:
-        if UNFIT.search(str(name)):
-            raise ClarityError(
-                f"{root}: the name {str(name)!a} holds bytes that are not UTF-8 or control "
-                "characters; rename it"
-            )
+def read_places(
+    root: Path,
+    places: Mapping[PurePosixPath, Place],
+    masks: Mapping[PurePosixPath, PurePosixPath],
+    inputs: dict[str, str],
+) -> Iterator[Item]:
+    """The pictures with what is known of them; their files' digests go into ``inputs``."""
+
+    def read(name: PurePosixPath) -> bytes:
         content = read_picture(root / name)
         inputs[str(name)] = sha256_bytes(content)
-        group = name.parts[0] if len(name.parts) > 1 else ""
-        yield Item(id=str(name), group=group, data=content)
+        return content
+
+    for name, place in places.items():
+        yield Item(
+            id=str(name),
+            data=read(name),
+            group=place.group,
+            role=place.role,
+            label=place.label,
+            kind=place.kind,
+            mask=read(masks[name]) if name in masks else None,
+        )
 
 
 def read_picture(path: Path) -> bytes:

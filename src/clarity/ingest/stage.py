@@ -23,11 +23,15 @@ def open_source(data: Data) -> Source:
     if data.source == "npy":
         from clarity.ingest import npy
 
-        return npy.open_source(data.path)
+        return npy.open_source(data.path, data.name)
     if data.source == "folder":
         from clarity.ingest import folder
 
-        return folder.open_source(data.path)
+        return folder.open_source(data.path, data.normal, data.anomalous, data.masks)
+    if data.source == "table":
+        from clarity.ingest import table
+
+        return table.open_source(data.path, data.name)
     from clarity.ingest import torchvision_set
 
     assert data.name is not None  # params.py refuses torchvision without a name
@@ -52,6 +56,7 @@ def run() -> None:
                 console=Console(stderr=True),
                 disable=not sys.stderr.isatty(),
             ),
+            source.annotated,
         )
         if rows == 0:
             raise ClarityError(f"data.source {data.source}: there are no images in {data.path}")

@@ -27,6 +27,7 @@ from PIL import Image, ImageOps
 from clarity.errors import ClarityError
 from clarity.ingest.folder import read_picture
 from clarity.ingest.items import Item, Source
+from clarity.ingest.words import ANOMALOUS, NORMAL, SPLITS, folded
 
 Role = Literal["pool", "test"]
 #: Seconds without an answer after which a download is given up.
@@ -119,7 +120,17 @@ def _open_part(kind: Any, path: str, role: Role) -> tuple[str, Any] | None:
                 f"{' or '.join(PARTS['pool'])}; bring its pictures as data.source folder"
             )
         return None
-    return ("all", _open(kind, path, arguments)) if role == "pool" else None
+    if role != "pool":
+        return None
+    images = _open(kind, path, arguments)
+    if kind.__name__ == "ImageFolder":
+        classes = {folded(name) for name in images.classes}
+        if classes & {*SPLITS, *NORMAL, *ANOMALOUS}:
+            raise ClarityError(
+                f"data.name ImageFolder: {', '.join(images.classes[:4])} in {path} are no groups; "
+                "data.source folder reads splits and classes"
+            )
+    return "all", images
 
 
 class _Encoded:

@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+#: What the source says where an image belongs; the first one keeps it.
+PRECEDENCE = ("test", "gate", "val", "pool")
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -23,6 +26,12 @@ class Accepted:
     named: bool = True
     #: Whether all its pixels are the same.
     blank: bool = False
+    #: Whether the source said the label; else it is taken for normal.
+    said: bool = False
+    #: Of an anomaly that the source brought.
+    kind: str = ""
+    #: Its mask, as `numpy.packbits` packs it.
+    mask: bytes | None = None
 
 
 class Names:
@@ -58,7 +67,8 @@ def alike(accepted: Sequence[Accepted]) -> Iterable[list[Accepted]]:
     """Images with the same pixels, the one that stays first."""
     same: defaultdict[str, list[Accepted]] = defaultdict(list)
     for image in sorted(
-        accepted, key=lambda image: (image.role != "test", not image.named, image.order)
+        accepted,
+        key=lambda image: (PRECEDENCE.index(image.role), not image.named, image.order),
     ):
         same[image.sha256].append(image)
     return same.values()

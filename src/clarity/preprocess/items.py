@@ -15,6 +15,8 @@ from clarity.layout import Shape
 from clarity.preprocess.images import ImageProblem, Pixels, Seen, decode, from_array, to_square
 
 COLUMNS = ("id", "group", "role", "label", "encoding", "dtype", "shape", "data")
+#: Of sources that know kinds of anomaly.
+ANNOTATED = ("kind", "mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class RawItem:
     dtype: str
     shape: str
     data: bytes
+    kind: str = ""
+    mask: bytes | None = None
 
 
 def count_items(path: Path) -> int:
@@ -40,9 +44,10 @@ def count_items(path: Path) -> int:
 def read_items(path: Path) -> Iterator[RawItem]:
     """The rows, in their order, with one row group in memory."""
     with _open(path) as file:
+        columns = [*COLUMNS, *(name for name in ANNOTATED if name in file.schema_arrow.names)]
         for number in range(file.metadata.num_row_groups):
             try:
-                table = file.read_row_group(number, columns=list(COLUMNS))
+                table = file.read_row_group(number, columns=columns)
             except (pa.ArrowException, OSError) as error:
                 raise ClarityError(_broken(path, error)) from None
             for batch in table.to_batches(max_chunksize=100):

@@ -6,14 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes
 from clarity.layout import SPLITS
 from clarity.params import Preprocess
 from clarity.preprocess.arrays import Spool
-from clarity.preprocess.groups import Accepted, Names, alike
+from clarity.preprocess.groups import PRECEDENCE, Accepted, Names, alike
 from clarity.preprocess.images import ImageProblem, Seen
 from clarity.preprocess.items import RawItem, pixels_of
+from clarity.preprocess.labelled import Dealt, deal_anomalies
+from clarity.preprocess.masks import CutAwayError, plane
 from clarity.preprocess.split import assign
 from clarity.preprocess.tables import Rejected
 
@@ -41,6 +45,12 @@ def check_all(
         except ImageProblem as problem:
             left.append(Left(order, item.id, str(problem), broken=True))
             continue
+        try:
+            mask = plane(item, len(pixels)) if item.mask is not None else None
+        except CutAwayError:
+            reason = "what its mask marks lies outside the centred square"
+            left.append(Left(order, item.id, reason, broken=False))
+            continue
         content = pixels.tobytes()
         accepted.append(
             Accepted(
@@ -53,6 +63,9 @@ def check_all(
                 spooled=spool.append(content),
                 named=bool(group),
                 blank=bool((pixels == pixels[0, 0]).all()),
+                said=item.label is not None,
+                kind=item.kind,
+                mask=None if mask is None else np.packbits(mask).tobytes(),
             )
         )
     return accepted, left
@@ -76,7 +89,7 @@ def without_duplicates(
 
     So nothing of the test set is in the pool. Among equals one with a group stays before one
     without, then the first in the source's order; it belongs to the group of any of them. Equal
-    test images with different labels contradict each other, and none of them stays.
+    images that the source labels differently contradict each other, and none of them stays.
 
     Raises:
         ClarityError: there are duplicates and ``mode`` is ``refuse``.
@@ -89,7 +102,7 @@ def without_duplicates(
                 f"{others[0].id} has the same pixels as {first.id} at 64×64; remove one, or set "
                 "preprocess.duplicates to drop"
             )
-        if len({image.label for image in (first, *others) if image.role == "test"}) > 1:
+        if len({image.label for image in (first, *others) if image.said}) > 1:
             left += [
                 Left(image.order, image.id, "same pixels labelled 0 and 1", broken=False)
                 for image in (first, *others)
@@ -105,51 +118,56 @@ def without_duplicates(
 
 
 def without_leaks(accepted: Sequence[Accepted]) -> tuple[list[Accepted], list[Left]]:
-    """Leave out what must not be learned from: pool images of test people, labelled anomalies."""
-    tested = {image.group for image in accepted if image.role == "test"}
+    """A group is in one split: where the source puts it into several, test comes first, train last.
+
+    Labelled anomalies of the pool are not meant: `labelled.deal_anomalies` has rules of its own.
+    """
+    first: dict[str, str] = {}
+    for image in sorted(accepted, key=lambda image: PRECEDENCE.index(image.role)):
+        if image.role != "pool" or image.label == 0:
+            first.setdefault(image.group, image.role)
     kept: list[Accepted] = []
     left: list[Left] = []
     for image in accepted:
-        if image.role != "test" and image.label == 1:
-            reason = "labelled an anomaly, outside the test set"
-        elif image.role != "test" and image.group in tested:
-            reason = f"group {image.group} is also in the test set"
-        else:
+        role = first.get(image.group, image.role)
+        if role == image.role or (image.role, image.label, role) == ("pool", 1, "pool"):
             kept.append(image)
             continue
+        reason = f"group {image.group} is also in the {role} set"
         left.append(Left(image.order, image.id, reason, broken=False))
     return kept, left
 
 
-def divide(
-    accepted: Sequence[Accepted], left: Sequence[Left], preprocess: Preprocess
-) -> dict[str, list[Accepted]]:
-    """The images of each split, labelled anomalies among those of ``test``.
+def divide(accepted: Sequence[Accepted], left: Sequence[Left], preprocess: Preprocess) -> Dealt:
+    """The images of each split, labelled anomalies among those of the judged ones.
 
-    A source's own test images are the test split whole; the pool is then divided over the other
-    three by their shares.
+    A split that the source brings is that split, whole; the pool is then divided over the others
+    by their shares.
 
     Raises:
         ClarityError: a split would be empty; says which groups there are and what was left out.
     """
     shares = preprocess.split.model_dump()
     divided: dict[str, list[Accepted]] = {split: [] for split in SPLITS}
-    divided["test"] = [image for image in accepted if image.role == "test"]
-    pool = [image for image in accepted if image.role != "test"]
-    if divided["test"]:
-        del shares["test"]
-        if all(image.label == 1 for image in divided["test"]):
+    own = {image.role for image in accepted} - {"pool"}
+    for split in sorted(own):
+        divided[split] = [image for image in accepted if image.role == split]
+        del shares[split]
+        if all(image.label == 1 for image in divided[split]):
             raise ClarityError(
-                "the source's test set has no normal image (label 0), so false alarms cannot be "
-                "counted; add some"
+                f"the source's {split} set has no normal image (label 0), so false alarms cannot "
+                "be counted; add some"
             )
+    pool = [image for image in accepted if image.role == "pool" and image.label == 0]
     sizes = Counter(image.group for image in pool)
     if len(sizes) < len(shares):
         raise ClarityError(_too_few(sizes, list(shares), left))
     split_of = assign([image.group for image in pool], shares, preprocess.seed)
     for image in pool:
         divided[split_of[image.group]].append(image)
-    return divided
+    anomalies = [image for image in accepted if image.role == "pool" and image.label == 1]
+    labelled = preprocess.anomalies.labelled
+    return deal_anomalies(divided, anomalies, own, labelled, preprocess.seed)
 
 
 def _too_few(sizes: Counter[str], splits: Sequence[str], left: Sequence[Left]) -> str:

@@ -35,16 +35,22 @@ def assign(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dic
     names = sorted(sizes)
     shuffled = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     shuffled.sort(key=lambda name: -sizes[name])
+    dealt = deal(shuffled, shares)
+    for empty in (members for members in dealt.values() if not members):
+        empty.append(max(dealt.values(), key=len).pop())
+    return {name: split for split, members in dealt.items() for name in members}
+
+
+def deal(names: Sequence[str], shares: Mapping[str, float]) -> dict[str, list[str]]:
+    """Names one by one, in this order, each to the split that is furthest behind its share."""
     splits = list(shares)
     weights = np.array([shares[split] for split in splits])
     weights = weights / weights.sum()
-    dealt: list[list[str]] = [[] for _ in splits]
+    dealt: dict[str, list[str]] = {split: [] for split in splits}
     counts = np.zeros(len(splits))
-    for number, name in enumerate(shuffled, start=1):
+    for number, name in enumerate(names, start=1):
         # Rounded, so that equal shares tie exactly and the first split wins.
         behind = int(np.argmax(np.round(weights * number - counts, 9)))
-        dealt[behind].append(name)
+        dealt[splits[behind]].append(name)
         counts[behind] += 1
-    for empty in (members for members in dealt if not members):
-        empty.append(max(dealt, key=len).pop())
-    return {name: split for split, members in zip(splits, dealt, strict=True) for name in members}
+    return dealt

@@ -68,7 +68,9 @@ def run() -> None:
         accepted, duplicates = without_duplicates(accepted, preprocess.duplicates)
         accepted, leaks = without_leaks(accepted)
         left += duplicates + leaks
-        divided = divide(accepted, left, preprocess)
+        dealt = divide(accepted, left, preprocess)
+        left += [Left(image.order, image.id, reason, broken=False) for image, reason in dealt.left]
+        divided = dealt.divided
         known = {image.sha256 for image in accepted}
         with ExitStack() as stack:
             # Files are renamed into place when all are written, the first placed last: the index
@@ -88,7 +90,7 @@ def run() -> None:
             write_index(index, rows)
             write_rejected(rejected, as_rejected(left))
     notes = names.lines() + joined
-    for line in notes[:SHOWN] + seen.lines():
+    for line in notes[:SHOWN] + seen.lines() + dealt.said:
         print(f"preprocess: {line}")
     if len(notes) > SHOWN:
         print(f"preprocess: and {len(notes) - SHOWN} more groups that count as one with another")
@@ -115,7 +117,7 @@ def _pack_anomalies(
     known: Set[str],
     preprocess: Preprocess,
 ) -> list[IndexRow]:
-    """Labelled anomalies where the split has them, else synthetic ones of every kind.
+    """Labelled anomalies where the split has them; else, or beside them, synthetic ones by kind.
 
     None of them has the pixels of an image of the data set (digests ``known``): of a set with
     turned copies, say, a turned one is no anomaly.
@@ -128,9 +130,16 @@ def _pack_anomalies(
     with ArrayWriter(path, shape) as writer, ArrayWriter(mask_path, shape[:2]) as planes:
         for image in labelled:
             row = writer.append(spool.read(image.spooled))
-            planes.append(blank)
-            rows.append(IndexRow(split, 1, row, image.id, image.group, "labelled", 0, image.sha256))
-        if labelled:
+            mask = blank
+            if image.mask is not None:
+                bits = np.unpackbits(np.frombuffer(image.mask, np.uint8), count=blank.size)
+                mask = bits.reshape(blank.shape)
+            planes.append(mask)
+            kind, masked = image.kind or "labelled", int(image.mask is not None)
+            rows.append(IndexRow(split, 1, row, image.id, image.group, kind, masked, image.sha256))
+        sharing = preprocess.anomalies.labelled
+        few = sharing and split != "test" and len(labelled) < sharing.minimum
+        if labelled and not (few or (sharing and sharing.synthetic)):
             return rows
         chosen = _spread(len(sources), preprocess.anomalies.per_kind)
         for kind in (kind for kind in KINDS if kind in preprocess.anomalies.kinds):

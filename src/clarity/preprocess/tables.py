@@ -10,7 +10,6 @@ import pandas as pd
 import pandera.pandas as pa
 
 from clarity.layout import SPLITS
-from clarity.preprocess.anomalies import KINDS
 
 INDEX_SCHEMA = pa.DataFrameSchema(
     {
@@ -19,7 +18,7 @@ INDEX_SCHEMA = pa.DataFrameSchema(
         "row": pa.Column(int, pa.Check.ge(0)),
         "id": pa.Column(str, pa.Check.str_length(min_value=1), unique=True),
         "group": pa.Column(str, pa.Check.str_length(min_value=1)),
-        "kind": pa.Column(str, pa.Check.isin(("normal", *KINDS, "labelled"))),
+        "kind": pa.Column(str, pa.Check.str_length(min_value=1)),
         "has_mask": pa.Column(int, pa.Check.isin([0, 1])),
         "sha256": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{64}$")),
     },

@@ -129,16 +129,17 @@ def folder_of(name: str, number: int) -> Path:
     MLflow's own way notes the version's name in the folder at every reading, which a store that may
     not be written refuses.
     """
+    from urllib.parse import unquote, urlsplit
+
     import mlflow
-    from mlflow.utils.file_utils import local_file_uri_to_path
-    from mlflow.utils.uri import is_local_uri
 
     client = mlflow.MlflowClient()
     place = client.get_model_version_download_uri(name, str(number))
     if place.startswith("models:/"):
         place = client.get_logged_model(place.removeprefix("models:/")).artifact_location
-    if is_local_uri(place):
-        return Path(local_file_uri_to_path(place))
+    parts = urlsplit(place)
+    if parts.scheme in ("", "file"):
+        return Path(unquote(parts.path) if parts.scheme else place)
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/{number}"))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes
-from clarity.ingest.npy import CHUNK, Array, read_header
+from clarity.ingest.arrays import CHUNK, Array, read_header
 from clarity.layout import Shape
 from clarity.names import cell
 from clarity.preprocess.images import ImageProblem, Pixels, Seen, decode, from_array, to_square
@@ -110,7 +110,7 @@ class Rows(Member):
         left = start
         try:
             for row, pixels in self._rows(start, stop):
-                yield f"{self.id}/{row}", _squared(pixels, reading)
+                yield f"{self.id}/{row}", _squared(self.array.upright(pixels), reading)
                 left = row + 1
         except (OSError, ValueError) as error:  # it vanished or was cut since it was looked at
             cause = error.strerror if isinstance(error, OSError) else error
