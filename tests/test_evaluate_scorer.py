@@ -14,9 +14,12 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import ledoit_wolf
 
 from clarity.errors import ClarityError
+from clarity.evaluate.calibration import calibrate
 from clarity.evaluate.forward import through
+from clarity.evaluate.fused import DERIVED, Examples
 from clarity.evaluate.reconstruction import squared_error
 from clarity.evaluate.scorer import Scorer, fit_scorer, load_scorer
+from clarity.evaluate.sides import scaled
 from clarity.models.base import Autoencoder
 from clarity.models.build import build
 from clarity.params import Model
@@ -56,7 +59,21 @@ def test_a_score_does_not_depend_on_the_batch(fitted: tuple[Autoencoder, Scorer]
 
 def test_what_is_read_back_scores_alike(fitted: tuple[Autoencoder, Scorer], tmp_path: Path) -> None:
     network, scorer = fitted
-    scorer = replace(scorer, thresholds={"mse": 0.1, "latent": 2.5}, best="latent")
+    batch = pictures(12, 5)
+    signals = scorer.inspect(network, batch).signals
+    names = tuple(name for name in signals if name not in DERIVED)
+    values = np.stack([scaled(name, signals[name]).numpy() for name in names], axis=1)
+    odd = np.arange(12) % 2 == 1
+    kinds = np.where(odd, "odd", "normal")
+    fused = Examples(names, values + odd[:, None], odd, kinds, kinds).fit(np.ones(12, bool))
+    scorer = replace(
+        scorer,
+        thresholds={"mse": 0.1, "latent": 2.5},
+        best="latent",
+        turns={"mse": 0.01},
+        fused=fused,
+        calibration=calibrate(signals["latent"].numpy(), kinds, 0.05),
+    )
     paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     for path in paths:
         scorer.save(path)
@@ -64,8 +81,14 @@ def test_what_is_read_back_scores_alike(fitted: tuple[Autoencoder, Scorer], tmp_
     read = load_scorer(paths[0])
     assert (read.best, read.thresholds) == ("latent", {"mse": 0.1, "latent": 2.5})
     batch = pictures(3, 4)
-    for name, values in scorer.scores(network, batch).items():
-        assert torch.equal(values, read.scores(network, batch)[name])
+    scores = scorer.scores(network, batch)
+    assert "fused" in scores
+    for name, found in scores.items():
+        assert torch.equal(found, read.scores(network, batch)[name])
+    assert read.calibration is not None
+    assert scorer.calibration is not None
+    some = scores["latent"].numpy()
+    assert np.array_equal(read.calibration.p_values(some), scorer.calibration.p_values(some))
     seen = read.inspect(network, batch)
     assert torch.equal(seen.error_map, read.error_map(network, batch))
     expected = (seen.reconstruction - batch.permute(0, 3, 1, 2) / 255).square().mean(1)

@@ -404,6 +404,8 @@ class Guards(Section):
     #: Budgets: median milliseconds of one image, and megabytes (10⁶ bytes) of the weights.
     milliseconds: Annotated[float, Field(gt=0)] | None = None
     megabytes: Annotated[float, Field(gt=0)] | None = None
+    #: Largest share of the panel of obvious pictures that may pass as normal (docs/registry.md).
+    panel: Annotated[float, Field(ge=0, le=1)] | None = None
     #: Against a champion of the same data: largest rise of the false-alarm rate (difference of
     #: shares), largest ratio of latencies and of weight files.
     false_alarms: Annotated[float, Field(ge=0)] | None = None

@@ -75,8 +75,8 @@ class Trained:
         return np.concatenate(codes)
 
     def score(self, images: Given) -> pd.DataFrame:
-        """Anomaly scores: a row an image, ``score``, ``threshold``, ``anomaly``; higher is more
-        anomalous.
+        """Anomaly scores: a row an image, ``score``, ``threshold``, ``anomaly``, ``p_value``,
+        ``signal_1``, ``signal_2`` (docs/scoring.md); a higher score is more anomalous.
 
         Of a folder or a file it is what `clarity score` says, without writing anything: ``id``
         first, and ``reason`` where a file is no image.
@@ -84,9 +84,7 @@ class Trained:
         if isinstance(images, str | os.PathLike):
             return self._score_files(Path(images))
         verdict = self.detector.judge(self.images(images))
-        return pd.DataFrame(
-            {"score": verdict.score, "threshold": verdict.threshold, "anomaly": verdict.anomaly}
-        )
+        return pd.DataFrame(verdict.columns())
 
     def images(self, given: Given) -> Pixels:
         """What the network gets to see of images: N×H×H×C uint8.
@@ -115,17 +113,23 @@ class Trained:
     def _score_files(self, path: Path) -> pd.DataFrame:
         source = open_source(path)
         source.reading = Reading(self.detector.shape, self.detector.white)
-        rows: list[tuple[int, str, float, bool | None, str]] = []
+        rows: list[dict[str, Any]] = []
         for start in range(0, len(source), PIECE):
             piece = source.read(start, start + PIECE)
             verdict = self.detector.judge(piece.images)
-            scored = zip(piece.positions, piece.ids, verdict.score, verdict.anomaly, strict=True)
-            rows += [(at, name, score, bool(flag), "") for at, name, score, flag in scored]
-            rows += [(at, name, np.nan, None, reason) for at, name, reason in piece.rejected]
-        columns = ["position", "id", "score", "anomaly", "reason"]
-        table = pd.DataFrame(rows, columns=columns).sort_values("position", ignore_index=True)
-        table.insert(3, "threshold", self.detector.threshold)
-        return table.drop(columns="position").astype({"anomaly": "boolean"})
+            known = {"position": piece.positions, "id": piece.ids, **verdict.columns()}
+            scored = pd.DataFrame(known).assign(reason="").to_dict("records")
+            rows += [{str(key): value for key, value in row.items()} for row in scored]
+            blank = {**dict.fromkeys(known, None), "signal_1": "", "signal_2": ""}
+            rows += [
+                {**blank, "position": at, "id": name, "reason": reason}
+                for at, name, reason in piece.rejected
+            ]
+        table = pd.DataFrame(rows).sort_values("position", ignore_index=True)
+        table["threshold"] = self.detector.threshold
+        return table.drop(columns="position").astype(
+            {"score": float, "p_value": float, "anomaly": "boolean"}
+        )
 
 
 class Project:

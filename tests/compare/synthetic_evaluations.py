@@ -148,11 +148,21 @@ def write_training(root: Path, name: str, seed: int, spec: tuple, index: pd.Data
         score: {split: _judge(frame, score, split) for split in ("val", "gate", "test")}
         for score in ("mse", "ssim")
     }
+    passed = {"black": 1.0, "gradient": 0.5} if name == "fcn-small" else {}
     details = {
         "model": name, "seed": seed, "family": family, "widths": widths, "latent": latent,
         "parameters": parameters, "flops": parameters * 2, "weight_bytes": parameters * 4,
         "best_score": "mse", "anomaly": anomaly,
         "threshold": {score: _threshold(frame, score) for score in ("mse", "ssim")},
+        "unseen_kind": {
+            score: {split: {"mean": one["all"]["auroc"] - 0.01} for split, one in found.items()}
+            for score, found in anomaly.items()
+        },
+        "panel": {
+            score: {"let_through": passed, "share": sum(passed.values()) / 11}
+            for score in ("mse", "ssim")
+        },
+        "fused_weights": None,
     }  # fmt: skip
     if family in ("ae", "vae"):
         level = 1.0 if family == "ae" else 0.8
@@ -283,7 +293,7 @@ def _pictures(folder: Path, family: str, blur: float) -> None:
     strip = np.concatenate([original, rebuilt, np.abs(original - rebuilt) * 3])
     pixels = Image.fromarray((strip * 255).clip(0, 255).astype(np.uint8))
     pixels.save(folder / "strip.png")
-    names = ["grid", "extremes", "latent_map"]
+    names = ["grid", "extremes", "latent_map", "panel"]
     names += ["traversal"] if family in ("fcn", "vae") else []
     names += ["samples", "interpolation"] if family in ("ae", "vae") else []
     for name in names:

@@ -177,6 +177,12 @@ def test_faces_stand_beside_each_familys_answer(world: Path, browser) -> None:
         assert gains == sorted(gains, reverse=True)
 
 
+def test_what_passes_as_normal_is_said_aloud(world: Path) -> None:
+    text = (world / "reports/index.html").read_text()
+    said = re.findall(r"<strong>([^<]+)</strong> lets through: ([^<]+)\.</li>", text)
+    assert said == [("fcn-small", "black, gradient")]
+
+
 def test_every_model_stands_in_the_wall_below_the_originals(world: Path, browser) -> None:
     page = visit(browser, world)
     names = page.locator("#wall .wall strong").all_inner_texts()

@@ -47,6 +47,7 @@ def test_numbers_are_the_means_over_seeds_and_images(three_seeds: Path) -> None:
     assert row["auroc"] == pytest.approx(np.mean([w["all"]["auroc"] for w in wanted]))
     assert row["auroc_shuffled"] == pytest.approx(np.mean([w["shuffled"]["auroc"] for w in wanted]))
     assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
+    assert row["auroc_unseen_kind"] == pytest.approx(row["auroc"] - 0.01)
     assert (row["latent"], row["parameters"], row["seeds"]) == (64, 7_000_000, 3)
 
 

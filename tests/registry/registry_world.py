@@ -19,7 +19,8 @@ from data_helpers import SHAPE
 from ruamel.yaml import YAML
 from safetensors.torch import save_file
 
-from clarity.evaluate.anomaly import detection, threshold
+from clarity.evaluate.anomaly import detection
+from clarity.evaluate.calibration import calibrate
 from clarity.evaluate.scorer import Scorer, fit_scorer
 from clarity.files import sha256_bytes, write_json
 from clarity.layout import INDEX, REPORTS, SOURCE, Training, anomalies, normals
@@ -154,8 +155,9 @@ def write_evaluation(training: Training, network: torch.nn.Module, spec: Model) 
             for key, images in pictures.items()
         }
     mse = {key: one.scores["mse"].double().numpy() for key, one in seen.items()}
-    line = threshold(mse["val", 0], RATE)
-    scorer: Scorer = replace(blank, thresholds={"mse": line}, best="mse")
+    known = calibrate(mse["val", 0], np.arange(len(mse["val", 0])).astype(str), RATE)
+    line = known.threshold(RATE)
+    scorer: Scorer = replace(blank, thresholds={"mse": line}, best="mse", calibration=known)
     training.evaluation.mkdir(parents=True, exist_ok=True)
     scorer.save(training.evaluation / "scorer.safetensors")
     found = {s: {"all": detection(mse[s, 0], mse[s, 1])} for s in ("val", "test", "gate")}

@@ -10,7 +10,7 @@ import pytest
 
 from clarity.errors import ClarityError
 from clarity.params import Gate, Guards
-from clarity.registry.gate import Candidate, rule
+from clarity.registry.gate import Candidate, over_budget, rule
 from clarity.registry.history import Entry, History, entry
 
 GATE = Gate(
@@ -64,6 +64,19 @@ def test_each_guard_stops_a_better_challenger(changes: dict, named: str) -> None
     ruling = ask(candidate(2.0, 1, **changes), candidate(1.0, 2))
     assert not ruling.promote
     assert f"gate.guards.{named}" in ruling.reason
+
+
+def test_who_lets_the_obvious_through_is_refused_whoever_is_champion() -> None:
+    passed = {"let_through": {"black": 1.0, "gradient": 0.5}, "panel": 1.5 / 11}
+    strict, loose = (
+        GATE.model_copy(update={"guards": Guards(panel=bound)}) for bound in (0.1, 1.5 / 11)
+    )
+    ruling = ask(candidate(2.0, 1, **passed), candidate(1.0, 2), strict)
+    assert not ruling.promote
+    assert "black, gradient (50% of them)" in ruling.reason
+    assert "gate.guards.panel" in ruling.reason
+    assert over_budget(candidate(2.0, 1, **passed), strict)  # a first champion's question
+    assert ask(candidate(2.0, 1, **passed), candidate(1.0, 2), loose).promote
 
 
 def test_on_its_bound_a_guard_holds() -> None:

@@ -12,12 +12,19 @@ import torch
 from data_helpers import SHAPE
 
 from clarity.errors import ClarityError
+from clarity.evaluate.fused import DERIVED, Examples
+from clarity.evaluate.scorer import Scorer
+from clarity.evaluate.sides import scaled
 from clarity.layout import Training, normals
+from clarity.models.base import Autoencoder
 from clarity.models.build import build
 from clarity.params import Model
 from clarity.score.detector import Detector, Files
 
-SCORES = ("mse", "ssim", "lsd", "normalised", "peak", "latent", "combined", "elbo")
+SCORES = (
+    "mse", "ssim", "lsd", "normalised", "peak", "latent", "combined", "elbo", "patch_8", "band_4",
+    "share_2", "fused",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -29,14 +36,31 @@ def test_one_score_is_the_score_that_evaluation_thresholds(name: str) -> None:
     model = build(Model(family=family, widths=(2, 2), latent=5), "small", SHAPE).eval()
     scorer = fit_scorer(torch.randn(30, 5), torch.rand(8, 64, 64), torch.randn(8, 5))
     details = {"best_score": name, "threshold": {name: {"value": 0.0, "false_alarm_rate": 0.05}}}
-    detector = Detector(model, scorer, details)
     images = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
+    scorer = judging(scorer, model, images)
+    detector = Detector(model, scorer, details)
     verdict = detector.judge(images, reconstruct=True)
     seen = detector.inspect(images)
     np.testing.assert_allclose(verdict.score, seen.scores[name].numpy(), rtol=1e-5)
     assert verdict.reconstruction is not None
     assert np.abs(verdict.reconstruction / 255 - _hwc(seen.reconstruction)).max() < 0.5 / 255 + 1e-6
     np.testing.assert_array_equal(verdict.anomaly, verdict.score > 0)
+    assert verdict.signals == detector.leading(seen.scores)
+    assert max(len(names) for names in verdict.signals) == (2 if name == "fused" else 1)
+    assert np.isnan(verdict.p_value).all()  # nothing to hold it against yet
+
+
+def judging(scorer: Scorer, model: Autoencoder, images: np.ndarray) -> Scorer:
+    """Turned at the median of these images, so that it shows, and with every signal weighed."""
+    signals = scorer.inspect(model, torch.from_numpy(images)).signals
+    turned = replace(scorer, turns={name: float(v.median()) for name, v in signals.items()})
+    names = tuple(name for name in signals if name not in DERIVED)
+    plain = np.stack([scaled(name, turned.judged(signals)[name]).numpy() for name in names], 1)
+    rows = np.ones(2 * len(plain), bool)
+    kinds = np.array(["normal", "odd"]).repeat(len(plain))
+    both = np.concatenate([plain, plain + 1])
+    examples = Examples(names, both, kinds == "odd", kinds, np.arange(len(both)).astype(str))
+    return replace(turned, fused=examples.fit(rows))
 
 
 def _hwc(tensor: torch.Tensor) -> np.ndarray:

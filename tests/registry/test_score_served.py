@@ -50,7 +50,9 @@ def test_an_array_and_a_frame_of_pictures_give_the_same(model) -> None:
     images = np.concatenate([np.load(normals("test"))[:3], np.load(anomalies("test"))[:3]])
     expected = Detector.load(Files.of_training(Training("pca-8", 0))).judge(images)
     by_array = model.predict(images)
-    assert list(by_array.columns) == ["score", "threshold", "anomaly"]
+    assert list(by_array.columns) == [
+        "score", "threshold", "anomaly", "p_value", "signal_1", "signal_2"
+    ]  # fmt: skip
     np.testing.assert_array_equal(by_array["score"], expected.score)
     np.testing.assert_array_equal(by_array["anomaly"], expected.anomaly)
     frame = pd.DataFrame({"image": [encode_png(image) for image in images]})

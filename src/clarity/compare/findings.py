@@ -81,7 +81,7 @@ def find(results: Results, compare: Compare) -> list[Finding]:
 
 
 def best_detector(results: Results) -> ModelResults | None:
-    """The autoencoder with the largest AUROC on ``val``; chosen there, judged on ``test``."""
+    """The autoencoder with the largest figure on ``val``; chosen there, judged on ``test``."""
     models = [model for model in results.models if model.family != "pca"]
     return max(models, key=lambda model: (model.val_auroc, model.name), default=None)
 

@@ -14,7 +14,14 @@ _WIDEST = 960
 
 #: At most so many models of a kind of picture; in the latent space the VAE and the plain
 #: autoencoder beside it come first.
-_MOST = {"extremes": 2, "traversal": 3, "interpolation": 2, "latent_map": 4, "samples": 4}
+_MOST = {
+    "panel": 1,
+    "extremes": 2,
+    "traversal": 3,
+    "interpolation": 2,
+    "latent_map": 4,
+    "samples": 4,
+}
 _LATENT_FIRST = ("vae", "ae", "fcn", "pca", "conv")
 
 Item = tuple[bytes, str, str]
@@ -33,7 +40,11 @@ def collect(
     order = (*_LATENT_FIRST, *results.families)
     by_latent = sorted(largest, key=lambda model: order.index(model.family))
     # A latent of few elements is the one whose elements are turned one at a time.
-    orders = {"extremes": by_rank, "traversal": sorted(by_latent, key=lambda model: model.latent)}
+    orders = {
+        "panel": by_rank,
+        "extremes": by_rank,
+        "traversal": sorted(by_latent, key=lambda model: model.latent),
+    }
     out: dict[str, list[Item]] = {}
     for kind, most in _MOST.items():
         models = orders.get(kind, by_latent)
@@ -69,6 +80,11 @@ def _text(kind: str, model: ModelResults, row: Row, things: str) -> str:
         return (
             f"Test images that {model.name} finds most and least anomalous by its score "
             f"{model.best_score}; its AUROC is {row['auroc']:.3f}"
+        )
+    if kind == "panel":
+        return (
+            f"The panel of pictures that nobody would call normal, and whether {model.name} raises "
+            f"the alarm by its score {model.best_score}"
         )
     if kind == "traversal":
         return (

@@ -92,6 +92,7 @@ SCORES = {
     "peak": "the largest error in any one place, over what is usual there",
     "latent": "the distance of the latent from those of the training images (Mahalanobis)",
     "combined": "the error over what is usual, and how unusual the latent is, on a common scale",
+    "fused": "all the others, weighed by a regression on validation images",
     "elbo": "the negative evidence lower bound: how unlikely the VAE finds the image",
 }
 

@@ -38,13 +38,15 @@ def as_markdown(table: list[Row], results: Results, compare: Compare) -> str:
             ]
             parts += [*_markdown(head, body, text=2), ""]
     parts += ["## Anomaly detection on the test split", ""]
-    head = ["model", "family", "latent", "parameters", "score", "AUROC, all"]
+    head = ["model", "family", "latent", "parameters", "score"]
+    head += ["AUROC, kinds never seen", "AUROC, all"]
     head += [f"AUROC, {kind}" for kind in results.kinds] + ["AP, all", "false alarms", "set for"]
     few = few_sources(results)
     body = [
         [
             *_identity(row),
             row["score"],
+            cell(row, "auroc_unseen_kind", "auroc"),
             cell(row, "auroc", "auroc"),
             *(
                 f"{row[f'auroc_{kind}']:.3f} (from {few[kind]} sources)"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from clarity.choice import best_score
 from clarity.compare.results import (
     POPULATIONS,
     QUESTIONS,
@@ -104,7 +105,13 @@ class _Reader:
                 f"{trainings[0].per_image}: no column score_*; run `dvc repro evaluate`"
             )
         judged = (self._keys["split"] == "test").to_numpy()
-        best, area = _best_score(details, [name.removeprefix("score_") for name in scores])
+        names = [name.removeprefix("score_") for name in scores]
+        best, area = best_score(
+            [
+                {**c, "anomaly": {n: c["anomaly"][n] for n in names if n in c["anomaly"]}}
+                for c in details
+            ]
+        )
         first, family = details[0], str(details[0]["family"])
         budgets = () if family == "pca" else tuple(_budgets(training) for training in trainings)
         return ModelResults(
@@ -121,7 +128,7 @@ class _Reader:
             same_compute=self._same_compute(trainings),
             budgets=budgets,
             spectra=spectra,
-            scores={s.removeprefix("score_"): _stack(frames, s, judged) for s in scores},
+            scores={n: _stack(frames, f"score_{n}", judged) for n in names},
             best_score=best,
             val_auroc=area,
             details=details,
@@ -221,25 +228,6 @@ def _stack(frames: Sequence[pd.DataFrame], column: str, rows: NDArray[np.bool_])
 
 def _measured(values: Floats) -> Rows:
     return np.flatnonzero(~np.isnan(values))
-
-
-def _best_score(details: Sequence[dict[str, Any]], scores: Sequence[str]) -> tuple[str, float]:
-    """The score with the largest AUROC on val, all kinds together, averaged over seeds."""
-    areas = {}
-    for score in scores:
-        values = [
-            (content["anomaly"].get(score) or content["anomaly"].get(f"score_{score}") or {})
-            .get("val", {})
-            .get("all", {})
-            .get("auroc")
-            for content in details
-        ]
-        if all(value is not None for value in values):
-            areas[score] = float(np.mean(values))
-    if areas:
-        best = max(areas, key=lambda score: (areas[score], score))
-        return best, areas[best]
-    return str(details[0]["best_score"]).removeprefix("score_"), float("nan")
 
 
 def _details(training: Training) -> dict[str, Any]:

@@ -89,6 +89,8 @@ def page(
         best=best,
         chosen=detection.chosen(results, best),
         alarms=detection.alarms(results, table),
+        unseen=detection.unseen(results, table),
+        obvious=detection.obvious(results),
         scores=detection.scores(results),
         few=limits.few_sources(results),
         counts=limits.counts(results),

@@ -71,8 +71,8 @@ class ModelResults:
         budgets: where each budget ended, by seed; empty for PCA, which has none.
         spectra: by split.
         scores: ``scores[name]``, S×N on all test images, higher is more anomalous.
-        best_score: the score with the largest AUROC on ``val``, averaged over seeds.
-        val_auroc: its AUROC there.
+        best_score: the score with the largest figure on ``val`` (`clarity.choice`).
+        val_auroc: that figure: mean AUROC over kinds, each left out of the fit.
         details: ``details.json`` of each seed.
         curves: ``curves.csv`` of each seed.
     """
@@ -112,13 +112,9 @@ class ModelResults:
 
     def known(self, *keys: str) -> float:
         """Mean over seeds of a number in ``details.json``; 0 where a seed has none."""
-        values = []
-        for content in self.details:
-            value = _inside(content, keys)
-            if not isinstance(value, int | float):
-                return 0.0
-            values.append(value)
-        return float(np.mean(values))
+        values = [number(content, keys) for content in self.details]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if len(known) == len(values) else 0.0
 
     def listed(self, *keys: str) -> Floats | None:
         """S×K from lists in ``details.json`` under ``keys``; None where a seed has none."""
@@ -129,6 +125,12 @@ class ModelResults:
                 return None
             rows.append(np.asarray(value, dtype=np.float64))
         return np.stack(rows) if len({len(row) for row in rows}) == 1 else None
+
+
+def number(content: Any, keys: tuple[str, ...]) -> float | None:
+    """A number under ``keys`` of ``details.json``; None where there is none."""
+    value = _inside(content, keys)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _inside(content: Any, keys: tuple[str, ...]) -> Any:

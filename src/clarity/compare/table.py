@@ -17,6 +17,7 @@ from clarity.compare.results import (
     Population,
     Question,
     Results,
+    number,
 )
 from clarity.compare.spectrum import Curves
 from clarity.measures import MEASURES
@@ -54,7 +55,9 @@ def rows(results: Results, compare: Compare, curves: Curves) -> list[Row]:
     ``train_*`` is over training images, ``test_*`` over normal images of the test split, of the
     weights trained alike; ``compute_train_*`` and ``compute_test_*`` the same of the weights for
     the same compute. ``auroc`` and ``ap`` are of ``score`` (best on ``val``) on the test split,
-    ``auroc_KIND`` against one kind of anomaly, ``false_alarms`` the share of test normals above
+    ``auroc_KIND`` against one kind of anomaly, ``auroc_unseen_kind`` the mean over kinds of its
+    AUROC where each was left out of the fit, ``panel_let_through`` the share of obvious pictures
+    that it calls normal (no intervals), ``false_alarms`` the share of test normals above
     that score's threshold. Limits that the data cannot give are null. ``ap`` has no interval, nor
     has ``pixel_auroc_KIND`` (and ``…_all``), which is there where the source brought masks.
     """
@@ -100,7 +103,9 @@ def _row(model: ModelResults, results: Results, compare: Compare, curves: Curves
         _put(row, f"auroc_{kind}", auroc(model, results, compare.confidence, kind))
     for kind in ("all", *results.masked) if results.masked else ():
         row[f"pixel_auroc_{kind}"] = model.known("pixel_auroc", "test", kind) or None
+    row["auroc_unseen_kind"] = _known(model, "unseen_kind", model.best_score, "test", "mean")
     row["ap"] = average_precision(model)
+    row["panel_let_through"] = _known(model, "panel", model.best_score, "share")
     row |= false_alarms(model, results, compare.confidence)
     row["scope"] = sorted(scopes)[-1]
     return row
@@ -138,6 +143,13 @@ def auroc(
         kinds=test["kind"].to_numpy()[chosen],
         deterministic=model.deterministic,
     )
+
+
+def _known(model: ModelResults, *keys: str) -> float | None:
+    """Mean over seeds of a number in ``details.json``; None where a seed has none."""
+    found = [number(content, keys) for content in model.details]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if len(known) == len(found) else None
 
 
 def average_precision(model: ModelResults) -> float | None:

@@ -1,11 +1,10 @@
-"""How well a score tells anomalies from normals, and where to draw the line.
+"""How well a score tells anomalies from normals.
 
 Scores are higher for more anomalous images; anomalies are the positive class.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,18 +38,6 @@ def detection(normal: Floats, anomalous: Floats) -> dict[str, float | int | None
         "fpr95": float(false[np.argmax(true >= 0.95)]),
         **counts,
     }
-
-
-def threshold(normal: Floats, false_alarm_rate: float) -> float:
-    """The threshold from validation normals alone: anomalous means a score *above* it.
-
-    Rule (split conformal; Vovk et al. 2005): of n scores in ascending order, the
-    ⌈(n + 1)(1 - α)⌉-th. A new normal from the same source then lies above with probability at most
-    α, over draws of the validation set too. Where that rank is beyond n (fewer than 1/α - 1
-    normals) it is the largest score, and no such promise holds.
-    """
-    rank = math.ceil((len(normal) + 1) * (1 - false_alarm_rate) - 1e-9)
-    return float(np.sort(normal)[min(rank, len(normal)) - 1])
 
 
 def pixel_auroc(errors: Floats, masks: NDArray[np.uint8]) -> Floats:

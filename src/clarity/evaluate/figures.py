@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clarity.choice import PANEL
 from clarity.evaluate.forward import decode
 from clarity.evaluate.images import Images
 from clarity.evaluate.latent import traversal, walk
+from clarity.evaluate.panel import Panel
 from clarity.evaluate.scorer import Scorer
 from clarity.evaluate.sheet import (
     BRIGHTEST,
@@ -36,6 +39,8 @@ ERROR_NOTE = (
 EXTREMES, WALKS, COLUMNS = 8, 4, 9
 #: Rows of a traversal: elements of the latent, or principal directions where there are more.
 ROWS = 5
+#: Pictures in a row of the panel, and the grey of their frames.
+PANEL_ROW, FRAME = 9, 190
 #: Points of each kind in the map, at most.
 POINTS = 1500
 
@@ -93,6 +98,26 @@ def extremes(
     above = "" if line is None else f" Flagged above {line:.3g}."
     note = f"Test images by score “{best}”, the best on validation data.{above} {ERROR_NOTE}"
     return sheet(bands, f"{name}: the most and the least anomalous test images", note)
+
+
+def obvious(shown: Panel, alarms: NDArray[np.bool_], name: str) -> bytes:
+    """``panel.png``: the pictures that nobody would call normal, and what the detector says.
+
+    Args:
+        alarms: N, row for row with the panel, whether the best score lies above its threshold.
+    """
+    bands = []
+    framed = shown.pictures.copy()  # white on white is to be seen, too
+    framed[:, [0, -1]] = framed[:, :, [0, -1]] = FRAME
+    for start in range(0, len(shown.names), PANEL_ROW):
+        here = range(start, min(start + PANEL_ROW, len(shown.names)))
+        captions = [
+            f"{'alarm' if alarms[k] else 'let through'}\n{fill(PANEL[shown.names[k]], 12)}"
+            for k in here
+        ]
+        colours = [QUIET if alarms[k] else COLOURS[0] for k in here]
+        bands.append(Band("", framed[list(here)], captions, colours))
+    return sheet(bands, f"{name}: pictures that nobody would call normal")
 
 
 def traversals(model: Autoencoder, latents: Tensor, device_of: Tensor, name: str) -> bytes:

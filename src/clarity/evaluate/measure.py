@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
 from clarity.errors import ClarityError
-from clarity.evaluate.anomaly import detection, pixel_auroc, threshold
+from clarity.evaluate.anomaly import pixel_auroc
 from clarity.evaluate.forward import encode, through
 from clarity.evaluate.images import Images, Part, concatenated
 from clarity.evaluate.perceptual import EVERY, SAMPLE, SAMPLED, perceptual
@@ -35,7 +35,7 @@ class Measured:
     """What the pass found.
 
     Attributes:
-        table: ``per_image.parquet``.
+        table: ``per_image.parquet``; without scores until `judging.with_sides`.
         hf_bias: mean signed spectral difference of each split's normals, dB.
         pixels: pooled pixel AUROC by split and kind.
         plane: every image's latent in the first two principal components of the training latents,
@@ -121,8 +121,8 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
                     few = [one[chosen] for one in pair]
                     for name, values in perceptual(few[0], few[1], every=False).items():
                         put(name, places[some], values)
-            for name, values in seen.scores.items():
-                put(f"score_{name}", places, values)
+            for name, values in seen.signals.items():
+                put(f"signal_{name}", places, values)
             if seen.recon_nats is not None and seen.kl_nats is not None:
                 put("recon_nats", places, seen.recon_nats)
                 put("kl_nats", places, seen.kl_nats)
@@ -230,68 +230,6 @@ def reconstruction_figures(measured: Measured) -> dict[str, dict[str, float]]:
         result[split]["hf_bias"] = measured.hf_bias[split]
         result[split]["n"] = len(part)
     return result
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Detection figures, thresholds and the score to use; and the scorer that now holds them."""
-
-    anomaly: dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
-    thresholds: dict[str, dict[str, float | int | None]] = field(default_factory=dict)
-    best: str = "mse"
-
-
-def judge(table: pd.DataFrame, false_alarm_rate: float) -> Judged:
-    """Figures of every score by split and kind; thresholds from validation normals alone.
-
-    The best score is the one with the highest AUROC on ``val``, all kinds together; of equals, the
-    one named first.
-    """
-    scores = [name for name in table.columns if name.startswith("score_")]
-    labels = table["label"].to_numpy()
-    kinds = table["kind"].to_numpy()
-    splits = table["split"].to_numpy()
-    anomaly: dict[str, dict[str, dict[str, dict[str, float | int | None]]]] = {}
-    thresholds: dict[str, dict[str, float | int | None]] = {}
-    for column in scores:
-        values = table[column].to_numpy()
-        name = column.removeprefix("score_")
-        anomaly[name] = {}
-        for split in JUDGED_SPLITS:
-            here = splits == split
-            normal = values[here & (labels == 0)]
-            positive = here & (labels == 1)
-            by_kind = {"all": detection(normal, values[positive])}
-            for kind in sorted(set(kinds[positive])):
-                by_kind[kind] = detection(normal, values[positive & (kinds == kind)])
-            anomaly[name][split] = by_kind
-        line = threshold(values[(splits == "val") & (labels == 0)], false_alarm_rate)
-        seen = {label: values[(splits == "test") & (labels == label)] > line for label in (0, 1)}
-        thresholds[name] = {
-            "value": line,
-            "false_alarm_rate": false_alarm_rate,
-            "test_false_alarms": _share(seen[0]),
-            "test_misses": _share(~seen[1]),
-            "test_normals": len(seen[0]),
-            "test_anomalies": len(seen[1]),
-        }
-
-    def area(name: str) -> float:
-        found = anomaly[name]["val"]["all"]["auroc"]
-        return -1.0 if found is None else float(found)
-
-    best = max(anomaly, key=area)
-    return Judged(anomaly, thresholds, best)
-
-
-def _share(flags: np.ndarray) -> float | None:
-    return float(flags.mean()) if len(flags) else None
-
-
-def with_judgement(scorer: Scorer, judged: Judged) -> Scorer:
-    """The scorer with its thresholds and the score to use."""
-    values = {name: float(entry["value"] or 0.0) for name, entry in judged.thresholds.items()}
-    return replace(scorer, thresholds=values, best=judged.best)
 
 
 def pixel_figures(measured: Measured) -> dict[str, dict[str, float | None]]:

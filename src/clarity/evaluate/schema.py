@@ -32,6 +32,7 @@ def checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
             name: pa.Column("float64", pa.Check.in_range(0, 1), nullable=True)
             for name in (*EVERY, *SAMPLE)
         },
+        "signal_.*": pa.Column("float64", regex=True),
         "score_.*": pa.Column("float64", regex=True),
         "pixel_auroc": pa.Column("float64", pa.Check.in_range(0, 1), nullable=True),
         "recon_nats": pa.Column("float64", nullable=True),

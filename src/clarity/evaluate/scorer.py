@@ -1,6 +1,7 @@
 """Anomaly scores of one trained model, fitted once at evaluation and reused where it is served.
 
-Scores, higher is more anomalous (docs/metrics/anomaly-scores.md has equations and sources):
+Signals, higher is more anomalous (docs/metrics/anomaly-scores.md has equations and sources), of
+which each is a score once it is judged on both sides (`clarity.evaluate.sides`):
 
 ``mse``         reconstruction error
 ``ssim``        1 - SSIM
@@ -8,15 +9,20 @@ Scores, higher is more anomalous (docs/metrics/anomaly-scores.md has equations a
 ``normalised``  squared error over the error's usual size at that pixel, mean over pixels
 ``peak``        the largest such ratio after smoothing: what is wrong in one place only
 ``latent``      Mahalanobis distance of the latent from the training latents
+``patch_4`` …   the largest error of a patch against the patch's own variance, by its side
+``band_1`` …    power of the error by band of frequencies, from so many cycles an image on
+``share_2`` …   that, as a share of the picture's own power there
 ``combined``    ``normalised`` and ``latent`` in one, as in Denouden et al. 2018
 ``elbo``        negative ELBO in nats (VAE only)
+
+and ``fused``, all of them weighed in one (`clarity.evaluate.fused`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +32,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from clarity.choice import FUSED
 from clarity.errors import ClarityError
+from clarity.evaluate import parts
+from clarity.evaluate.calibration import Calibration
 from clarity.evaluate.forward import through
+from clarity.evaluate.fused import Fused
 from clarity.evaluate.reconstruction import gaussian, image_metrics, squared_error
+from clarity.evaluate.sides import TINY, two_sided
 from clarity.files import atomic_path
 
 if TYPE_CHECKING:
     from clarity.models.base import Autoencoder
 
-FORMAT = 1
+FORMAT = 2
+#: Formats that can be read; in the first every score has one side.
+READABLE = (1, 2)
 #: Principal components of the latent in which the covariance is estimated in full.
 COMPONENTS = 128
 #: Smoothing (σ, in pixels) of the map of usual errors: few validation faces make it noisy.
@@ -43,8 +56,6 @@ SMOOTHING = 2.0
 PEAK_SIGMA, PEAK_REACH = 2.0, 8
 #: Floor of the map, as a share of its mean: a pixel that is never wrong must not decide alone.
 ERROR_FLOOR = 0.05
-#: Distances below this count as this before the logarithm in ``combined``.
-TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -56,13 +67,15 @@ class Inspection:
         error_map: N×H×H, squared error averaged over channels, on [0, 1].
         latent: N×D.
         metrics: `reconstruction.image_metrics`, N values each, float64.
-        scores: N values each, float64, higher is more anomalous; keys without ``score_``.
+        signals: N values each, float64, higher is more anomalous; keys without ``signal_``.
+        scores: the same as they are judged, on both sides; keys without ``score_``.
     """
 
     reconstruction: Tensor
     error_map: Tensor
     latent: Tensor
     metrics: dict[str, Tensor]
+    signals: dict[str, Tensor]
     scores: dict[str, Tensor]
     recon_nats: Tensor | None
     kl_nats: Tensor | None
@@ -81,7 +94,11 @@ class Scorer:
         centre, spread: mean and standard deviation over validation normals of the logarithms of
             ``normalised`` and ``latent``, which put both on one scale in ``combined``.
         thresholds: by score; an image is anomalous when its score is above.
-        best: the score with the highest AUROC on ``val``; None until that is known.
+        best: the score to use (`clarity.choice`); None until that is known.
+        turns: by signal, below which value it is turned upwards; empty until validation normals
+            are measured: then every score is its signal.
+        fused: all signals weighed in one score, ``fused``; None where ``val`` cannot settle it.
+        calibration: of ``best``, for p-values; None until that is known.
     """
 
     usual_error: Tensor
@@ -93,6 +110,9 @@ class Scorer:
     spread: Mapping[str, float]
     thresholds: Mapping[str, float]
     best: str | None = None
+    turns: Mapping[str, float] = field(default_factory=dict)
+    fused: Fused | None = None
+    calibration: Calibration | None = None
 
     def inspect(self, model: Autoencoder, batch: Tensor) -> Inspection:
         """Reconstruction, error map, metrics and all scores from a single forward pass.
@@ -103,28 +123,41 @@ class Scorer:
         passed = through(model, batch)
         errors = squared_error(passed.reconstruction, passed.original)
         metrics = image_metrics(passed.reconstruction, passed.original)
-        scores = {"mse": metrics["mse"], "ssim": 1 - metrics["ssim"], "lsd": metrics["lsd"]}
-        scores["normalised"] = self.normalised(errors)
-        scores["peak"] = self.peak(errors)
-        scores["latent"] = self.mahalanobis(passed.latent)
-        scores["combined"] = sum(
+        signals = {"mse": metrics["mse"], "ssim": 1 - metrics["ssim"], "lsd": metrics["lsd"]}
+        signals["normalised"] = self.normalised(errors)
+        signals["peak"] = self.peak(errors)
+        signals["latent"] = self.mahalanobis(passed.latent)
+        signals |= parts.patches(errors, passed.original)
+        signals |= parts.bands(passed.reconstruction, passed.original)
+        signals["combined"] = sum(
             (
-                (scores[part].clamp_min(TINY).log() - self.centre[part]) / self.spread[part]
-                for part in ("normalised", "latent")
+                (signals[name].clamp_min(TINY).log() - self.centre[name]) / self.spread[name]
+                for name in ("normalised", "latent")
             ),
-            start=torch.zeros_like(scores["mse"]),
+            start=torch.zeros_like(signals["mse"]),
         )
         if passed.recon_nats is not None and passed.kl_nats is not None:
-            scores["elbo"] = passed.recon_nats + passed.kl_nats
+            signals["elbo"] = passed.recon_nats + passed.kl_nats
         return Inspection(
             reconstruction=passed.reconstruction,
             error_map=errors,
             latent=passed.latent,
             metrics=metrics,
-            scores=scores,
+            signals=signals,
+            scores=self.judged(signals),
             recon_nats=passed.recon_nats,
             kl_nats=passed.kl_nats,
         )
+
+    def judged(self, signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Scores from signals, N values each, float64; the fused one where all it needs is."""
+        scores = {
+            name: two_sided(name, values, self.turns[name]) if name in self.turns else values
+            for name, values in signals.items()
+        }
+        if self.fused and all(name in scores for name in self.fused.needs()):
+            scores[FUSED] = self.fused(scores)
+        return scores
 
     def scores(self, model: Autoencoder, batch: Tensor) -> dict[str, Tensor]:
         """N values (float64) for each score, higher is more anomalous; see `inspect`."""
@@ -180,11 +213,17 @@ class Scorer:
             "spread": dict(self.spread),
             "thresholds": dict(self.thresholds),
             "best": self.best,
+            "turns": dict(self.turns),
+            "fused": self.fused.as_numbers() if self.fused else None,
+            "calibrated_by": self.calibration.by if self.calibration else None,
         }
         tensors = {
             name: getattr(self, name).contiguous()
             for name in ("usual_error", "latent_mean", "latent_basis", "latent_precision")
         }
+        if self.calibration:
+            tensors["calibration_scores"] = torch.from_numpy(self.calibration.scores)
+            tensors["calibration_weights"] = torch.from_numpy(self.calibration.weights)
         with atomic_path(path) as temporary:
             # One key only: the format's writer keeps no order among several.
             metadata = {"scorer": json.dumps(numbers, sort_keys=True, allow_nan=False)}
@@ -200,14 +239,20 @@ def load_scorer(path: Path) -> Scorer:
     try:
         with safe_open(path, framework="pt") as file:
             numbers: dict[str, Any] = json.loads((file.metadata() or {}).get("scorer", "{}"))
-            if numbers.pop("format", None) != FORMAT:
+            if numbers.pop("format", None) not in READABLE:
                 raise ClarityError(
                     f"{path}: no scorer of format {FORMAT}; evaluate the model again"
                 )
-            return Scorer(**{name: file.get_tensor(name) for name in file.keys()}, **numbers)  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if by := numbers.pop("calibrated_by", None):
+                known = [tensors.pop(f"calibration_{n}").numpy() for n in ("scores", "weights")]
+                numbers["calibration"] = Calibration(known[0], known[1], by)
+            if fused := numbers.pop("fused", None):
+                numbers["fused"] = Fused.from_numbers(fused)
+            return Scorer(**tensors, **numbers)
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; evaluate the model first") from None
-    except (SafetensorError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, TypeError, KeyError, json.JSONDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ClarityError(f"{path}: unreadable ({reason}); evaluate the model again") from None
 

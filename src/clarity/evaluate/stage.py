@@ -20,14 +20,15 @@ from threadpoolctl import threadpool_limits
 
 from clarity.errors import ClarityError
 from clarity.evaluate import cost
+from clarity.evaluate.figures import obvious
 from clarity.evaluate.frequency import finest_detail, kept
 from clarity.evaluate.images import Images
+from clarity.evaluate.judging import judge, panel_alarms, with_judgement, with_scores
 from clarity.evaluate.measure import (
     KEYS,
     POPULATIONS,
     Measured,
     fitted_scorer,
-    judge,
     measure,
     measure_populations,
     pixel_figures,
@@ -35,8 +36,8 @@ from clarity.evaluate.measure import (
     reconstruction_figures,
     spectra,
     train_latents,
-    with_judgement,
 )
+from clarity.evaluate.panel import named, panel
 from clarity.evaluate.perceptual import EVERY, SAMPLE
 from clarity.evaluate.portrait import Portrait
 from clarity.evaluate.reconstruction import METRICS
@@ -89,13 +90,17 @@ def run(model: str, seed: int) -> None:
         latents = train_latents(network, images, settings.batch_size)
         scorer = fitted_scorer(network, images, latents, settings.batch_size)
         measured = measure(network, scorer, images, settings.batch_size)
-        judged = judge(measured.table, settings.false_alarm_rate)
+        scorer, measured, fitted = with_scores(scorer, measured)
+        judged = judge(measured.table, settings.false_alarm_rate, fitted)
         scorer = with_judgement(scorer, judged)
+        shown = panel(images.arrays["val", 0])
+        alarms = panel_alarms(network, scorer, shown, device)
         portrait = Portrait(
             network, description["family"], scorer, images, latents, settings, training.name
         )
         latent_space, samples = portrait.latent_space(), portrait.samples()
         pictures = portrait.pictures(measured)
+        pictures["panel.png"] = obvious(shown, alarms[judged.best], training.name)
         rings = spectra(network, images, settings.batch_size)
         other = same_compute(training, network, measured, images, settings.batch_size)
     shares = {
@@ -120,8 +125,11 @@ def run(model: str, seed: int) -> None:
             split: finest_detail(values, images.shape.size) for split, values in shares.items()
         },
         "anomaly": judged.anomaly,
-        "threshold": judged.thresholds,
+        "unseen_kind": judged.unseen_kind,
+        "threshold": judged.threshold,
         "best_score": judged.best,
+        "fused_weights": judged.weights,
+        "panel": {name: shown.judged(flags) for name, flags in alarms.items()},
         "pixel_auroc": pixel_figures(measured),
         "latent_space": latent_space,
         "samples": samples,
@@ -252,7 +260,9 @@ def _metrics(details: dict[str, Any]) -> dict[str, Any]:
         **{f"test_{name}": test[name] for name in ("haarpsi", "mse", "psnr", "ssim", "lsd")},
         **{f"train_{name}": train[name] for name in ("haarpsi", "mse", "lsd")},
         "auroc": found["auroc"],
+        "auroc_unseen_kind": details["unseen_kind"][details["best_score"]]["test"]["mean"],
         "ap": found["ap"],
+        "panel_let_through": details["panel"][details["best_score"]]["share"],
     }
 
 
@@ -269,6 +279,14 @@ def finite(value: Any) -> Any:
 
 def _warn(training: Training, details: dict[str, Any]) -> None:
     """Say aloud what a reader of figures must know."""
+    best = details["best_score"]
+    passed = details["panel"][best]["let_through"]
+    if passed:
+        print(
+            f"evaluate: {training.name}: score {best!r} calls normal what nobody would: "
+            f"{named(passed)}",
+            file=sys.stderr,
+        )
     space = details["latent_space"]
     if space.get("collapsed"):
         print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from clarity.choice import val_figure as best_figure
 from clarity.errors import ClarityError
 from clarity.files import read_json
 from clarity.layout import Training
@@ -26,7 +27,8 @@ def affordable(
     say: Say,
 ) -> Version | None:
     """The first of the ranked that is champion already, or within the budgets."""
-    if gate.guards.milliseconds is None and gate.guards.megabytes is None:
+    own = (gate.guards.milliseconds, gate.guards.megabytes, gate.guards.panel)
+    if all(bound is None for bound in own):
         return ranked[0]
     for one in ranked:
         if one.number == champion:
@@ -83,7 +85,9 @@ def val_figure(training: Training, gate: Gate) -> float:
     details = read_json(training.details)
     try:
         if gate.metric == AUROC:
-            return float(details["anomaly"][details["best_score"]]["val"]["all"]["auroc"])
+            if (found := best_figure(details, details["best_score"])) is None:
+                raise KeyError(AUROC)
+            return found
         return float(details["reconstruction"]["val"][gate.metric])
     except (KeyError, TypeError):
         raise ClarityError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clarity.evaluate.panel import named
 from clarity.params import Gate
 from clarity.statistics import GateDecision, gate_decision, spent_confidence
 
@@ -26,6 +28,8 @@ class Candidate:
         stated_rate: the share that its threshold was set for.
         latency: median seconds of one image, timed alternately with the opponent's.
         size: bytes of the weights.
+        let_through: share of each kind of obvious picture that it calls normal, of those that pass.
+        panel: mean of that share over all kinds of obvious pictures.
     """
 
     label: str
@@ -35,6 +39,8 @@ class Candidate:
     stated_rate: float
     latency: float
     size: int
+    let_through: Mapping[str, float] = field(default_factory=dict)
+    panel: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,10 @@ def broken_guards(challenger: Candidate, champion: Candidate, gate: Gate) -> lis
 
 
 def over_budget(challenger: Candidate, gate: Gate) -> list[str]:
-    """Every budget that a version exceeds, in words; they hold whoever is champion, or nobody."""
+    """Every bound of its own that a version breaks, in words: budgets, and what it lets through.
+
+    They hold whoever is champion, or nobody.
+    """
     guards, broken = gate.guards, []
     milliseconds, megabytes = challenger.latency * 1e3, challenger.size / 1e6
     if guards.milliseconds is not None and milliseconds > guards.milliseconds:
@@ -134,6 +143,12 @@ def over_budget(challenger: Candidate, gate: Gate) -> list[str]:
         broken.append(
             f"weights of {megabytes:.1f} MB, at most {guards.megabytes:g} allowed "
             "(gate.guards.megabytes)"
+        )
+    if guards.panel is not None and challenger.panel > guards.panel + 1e-12:
+        broken.append(
+            f"{challenger.panel:.0%} of the obvious pass as normal "
+            f"({named(challenger.let_through)}), at most {guards.panel:.0%} allowed "
+            "(gate.guards.panel)"
         )
     return broken
 
@@ -164,6 +179,7 @@ def figures(candidate: Candidate) -> dict[str, Any]:
         "false_alarm_rate": _round(candidate.false_alarm_rate),
         "latency_ms": _round(candidate.latency * 1000),
         "bytes": candidate.size,
+        "panel_let_through": _round(candidate.panel),
     }
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clarity.errors import ClarityError
+from clarity.evaluate.panel import Panel, panel
 from clarity.files import sha256_bytes
 from clarity.layout import INDEX, anomalies, normals
 from clarity.measures import MEASURES
@@ -31,13 +32,15 @@ class GateSplit:
     labels: NDArray[np.int8]
     groups: NDArray[np.str_]
     kinds: NDArray[np.str_]
+    #: Pictures that nobody would call normal; the same as in the evaluation of a training.
+    panel: Panel
     #: SHA-256 over the images' own: whether two questions were put to the same people.
     digest: str
 
     @classmethod
     def load(cls) -> GateSplit:
         """Read from data/processed; the images stay memory-mapped until a batch is scored."""
-        for path in (INDEX, normals("gate"), anomalies("gate")):
+        for path in (INDEX, normals("gate"), anomalies("gate"), normals("val")):
             if not path.is_file():
                 raise ClarityError(f"{path}: missing; `dvc checkout` or `dvc repro` brings it back")
         index = pd.read_csv(INDEX, dtype={"group": str, "id": str}, keep_default_na=False)
@@ -50,6 +53,7 @@ class GateSplit:
             rows["label"].to_numpy(np.int8),
             rows["group"].to_numpy(str),
             rows["kind"].to_numpy(str),
+            panel(np.load(normals("val"), mmap_mode="r")),
             sha256_bytes("".join(rows["sha256"]).encode()),
         )
 
@@ -90,6 +94,7 @@ def measure(registry: Registry, version: Version, split: GateSplit, gate: Gate) 
     if not (np.isfinite(values).all() and np.isfinite(verdict.score).all()):
         raise ClarityError(f"{version.label}: scores of the gate split are not all finite")
     normal = split.labels == 0
+    obvious = split.panel.judged(detector.judge(split.panel.pictures).anomaly)
     return Measured(
         version,
         detector,
@@ -101,6 +106,8 @@ def measure(registry: Registry, version: Version, split: GateSplit, gate: Gate) 
             stated_rate=detector.stated_rate,
             latency=float(np.median(_seconds([detector], split)[0])),
             size=files.weights.stat().st_size,
+            let_through=obvious["let_through"],
+            panel=obvious["share"],
         ),
     )
 

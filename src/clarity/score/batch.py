@@ -53,6 +53,9 @@ SCORES = pa.schema(
         ("score", pa.float64()),
         ("threshold", pa.float64()),
         ("anomaly", pa.bool_()),
+        ("p_value", pa.float64()),
+        ("signal_1", pa.string()),
+        ("signal_2", pa.string()),
     ]
 )
 REJECTS = pa.schema([("position", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
@@ -62,9 +65,10 @@ def run(path: Path, output: Path, model: str) -> None:
     """Score what lies at ``path`` with a registered model.
 
     Writes to ``output``: ``scores.csv`` and ``scores.parquet`` (``id``, ``score``, ``threshold``,
-    ``anomaly``, in the source's order), ``rejected.csv``, ``most_anomalous.png`` and last
-    ``summary.json`` with the version that scored. Until everything is scored these files are not
-    there; what is done already waits in ``.unfinished``, from where the same call goes on.
+    ``anomaly``, ``p_value``, ``signal_1``, ``signal_2``, in the source's order),
+    ``rejected.csv``, ``most_anomalous.png`` and last ``summary.json`` with the version that
+    scored. Until everything is scored these files are not there; what is done already waits in
+    ``.unfinished``, from where the same call goes on.
 
     Args:
         path: folder of pictures and ``.npy`` arrays, one array or one picture.
@@ -183,9 +187,7 @@ def score_parts(source: Source, detector: Detector, parts: Path, console: Consol
                 {
                     "position": pa.array(piece.positions, pa.int64()),
                     "id": pa.array(piece.ids, pa.string()),
-                    "score": verdict.score,
-                    "threshold": np.full(len(piece.ids), verdict.threshold),
-                    "anomaly": verdict.anomaly,
+                    **verdict.columns(),
                 },
                 SCORES,
             )
@@ -243,7 +245,7 @@ def _ahead(source: Source, starts: list[int], size: int) -> Iterator[tuple[int, 
 
 def _finish(source: Source, detector: Detector, output: Path, parts: Path) -> tuple[int, int, int]:
     """Put the pieces together, a piece in memory at a time; numbers scored, rejected, anomalous."""
-    kept = ["id", "score", "threshold", "anomaly"]
+    kept = [name for name in SCORES.names if name != "position"]
     schema = pa.schema([SCORES.field(name) for name in kept])
     scored = anomalous = rejected = 0
     top: list[tuple[float, int, str]] = []

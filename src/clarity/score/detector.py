@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clarity.choice import FUSED
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes, sha256_file
 from clarity.layout import Shape, Training
@@ -69,6 +70,10 @@ class Verdict:
     score: NDArray[np.float64]
     #: Scores above it are called anomalous; set on validation normals.
     threshold: float
+    #: N float64: the probability that a new normal scores as high; NaN where that is not known.
+    p_value: NDArray[np.float64]
+    #: Of each image, the signals that raised its score most, two at most.
+    signals: list[tuple[str, ...]]
     #: N×H×H×C uint8, where asked for.
     reconstruction: Images | None = None
     #: Of each image, N float64: ``mse``, ``lsd``, … on [0, 1]; where asked for.
@@ -78,6 +83,17 @@ class Verdict:
     def anomaly(self) -> NDArray[np.bool_]:
         """N booleans."""
         return self.score > self.threshold
+
+    def columns(self) -> dict[str, Any]:
+        """What is told of every image, by column: N values each."""
+        filled = [(*names, "", "")[:2] for names in self.signals]
+        return {
+            "score": self.score,
+            "threshold": np.full(len(self.score), self.threshold),
+            "anomaly": self.anomaly,
+            "p_value": self.p_value,
+            **{f"signal_{n + 1}": [row[n] for row in filled] for n in range(2)},
+        }
 
 
 class Detector:
@@ -138,6 +154,7 @@ class Detector:
         check_images(images, self.shape)
         size = _batch(self.shape)
         scores: list[NDArray[np.float64]] = []
+        signals: list[tuple[str, ...]] = []
         pictures: list[Images] = []
         measured: list[dict[str, NDArray[np.float64]]] = []
         for start in range(0, len(images), size):
@@ -145,7 +162,7 @@ class Detector:
             made: Tensor | None
             if metrics:
                 seen = self.inspect(batch)
-                score, made = seen.scores[self.score_name], seen.reconstruction
+                found, made = seen.scores, seen.reconstruction
                 import torch
 
                 from clarity.evaluate.perceptual import perceptual  # for the gate alone
@@ -154,30 +171,45 @@ class Detector:
                 likeness = perceptual(
                     seen.reconstruction, original.to(seen.reconstruction.device), every=True
                 )
-                found = {**seen.metrics, **likeness}
-                measured.append({k: v.double().cpu().numpy() for k, v in found.items()})
+                both = {**seen.metrics, **likeness}
+                measured.append({k: v.double().cpu().numpy() for k, v in both.items()})
             else:
-                score, made = self.one(batch, reconstruct=reconstruct)
-            scores.append(score.double().cpu().numpy())
+                found, made = self.scores(batch, reconstruct=reconstruct)
+            scores.append(found[self.score_name].double().cpu().numpy())
+            signals += self.leading(found)
             if reconstruct and made is not None:
                 pictures.append(as_images(made))
         empty = np.empty((0, *self.shape.stored), np.uint8)
+        score = np.concatenate([np.empty(0), *scores])
+        known = self.scorer.calibration
         return Verdict(
-            np.concatenate([np.empty(0), *scores]),
+            score,
             self.threshold,
+            known.p_values(score) if known else np.full(len(score), np.nan),
+            signals,
             np.concatenate([empty, *pictures]) if reconstruct else None,
             {k: np.concatenate([m[k] for m in measured]) for k in measured[0]} if measured else {},
         )
 
-    def one(self, batch: Images, *, reconstruct: bool = False) -> tuple[Tensor, Tensor | None]:
-        """The detector's own score (N) and, on request, the reconstructions (N×C×H×H, [0, 1])."""
+    def leading(self, scores: dict[str, Tensor]) -> list[tuple[str, ...]]:
+        """Of each of N images, the signals that raised its score most."""
+        fused = self.scorer.fused
+        if self.score_name == FUSED and fused:
+            return fused.leading(scores)
+        return [(self.score_name,)] * len(scores[self.score_name])
+
+    def scores(
+        self, batch: Images, *, reconstruct: bool = False
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The detector's own score (N) with those it is made of, and, on request, the
+        reconstructions (N×C×H×H, [0, 1])."""
         import torch
 
-        from clarity.score.one import one_score
+        from clarity.score.one import scores_of
 
         with torch.inference_mode():
             tensor = torch.from_numpy(np.array(batch)).to(self.device)
-            return one_score(
+            return scores_of(
                 self.model, self.scorer, tensor, self.score_name, reconstruct=reconstruct
             )
 

@@ -1,4 +1,4 @@
-"""One score of a batch, without the measures that only evaluation asks for.
+"""What one score of a batch takes, without the measures that only evaluation asks for.
 
 `Scorer.inspect` computes every metric and score: SSIM and the spectrum cost more than a small
 network's forward pass, and so do its copies on [0, 1]. Here the same numbers (but for last bits:
@@ -8,9 +8,15 @@ score is made of.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from clarity.evaluate.scorer import TINY
+from clarity.choice import FUSED
+from clarity.evaluate import parts
+from clarity.evaluate.reconstruction import ssim
+from clarity.evaluate.sides import TINY
+from clarity.evaluate.spectrum import log_spectral_distance
 from clarity.models.base import to_input, to_unit
 
 if TYPE_CHECKING:
@@ -19,14 +25,14 @@ if TYPE_CHECKING:
     from clarity.evaluate.scorer import Scorer
     from clarity.models.base import Autoencoder
 
-#: Scores of the error map or the latent alone. The others take `Scorer.inspect`.
-QUICK = ("mse", "normalised", "peak", "latent", "combined")
+#: Needs the posterior's variance, which `Scorer.inspect` alone asks the network for.
+SLOW = ("elbo",)
 
 
-def one_score(
+def scores_of(
     model: Autoencoder, scorer: Scorer, batch: Tensor, name: str, *, reconstruct: bool
-) -> tuple[Tensor, Tensor | None]:
-    """The score ``name`` and, where asked for, the reconstructions of a batch.
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """The score ``name``, the scores it is made of, and where asked for the reconstructions.
 
     Args:
         model: in eval mode, on the batch's device.
@@ -36,32 +42,74 @@ def one_score(
         reconstruct: whether reconstructions are wanted.
 
     Returns:
-        N scores, float64; reconstructions N×C×H×H on [0, 1] or None.
+        N scores each, float64; reconstructions N×C×H×H on [0, 1] or None.
     """
-    if name not in QUICK:
+    needed = scorer.fused.needs() if name == FUSED and scorer.fused else (name,)
+    if any(one in SLOW for one in needed):
         seen = scorer.inspect(model, batch)
-        return seen.scores[name], seen.reconstruction if reconstruct else None
-    x = to_input(batch)
-    latent = model.encode(x)
-    made = model.decode(latent)
-    pictures = to_unit(made) if reconstruct else None
-    # In place, and in whichever order of memory the network works in: no transposed copies.
-    errors = made.float().clamp_(-1, 1).sub_(x).square_().mean(1).div_(4)
-    return _score(scorer, errors, latent.flatten(1).float(), name), pictures
-
-
-def _score(scorer: Scorer, errors: Tensor, latent: Tensor, name: str) -> Tensor:
-    if name == "mse":
-        return errors.double().mean((1, 2))
-    if name == "normalised":
-        return scorer.normalised(errors)
-    if name == "peak":
-        return scorer.peak(errors)
-    if name == "latent":
-        return scorer.mahalanobis(latent)
-    first, second = (
-        (_score(scorer, errors, latent, part).clamp_min(TINY).log() - scorer.centre[part])
-        / scorer.spread[part]
-        for part in ("normalised", "latent")
+        return seen.scores, seen.reconstruction if reconstruct else None
+    passed = _Passed(model, scorer, batch)
+    return (
+        scorer.judged({one: passed.signal(one) for one in needed}),
+        passed.pictures[0] if reconstruct else None,
     )
-    return first + second
+
+
+@dataclass
+class _Passed:
+    """One forward pass, and what is asked of it."""
+
+    model: Autoencoder
+    scorer: Scorer
+    batch: Tensor
+
+    @cached_property
+    def _through(self) -> tuple[Tensor, Tensor, Tensor]:
+        x = to_input(self.batch)
+        latent = self.model.encode(x)
+        return x, latent, self.model.decode(latent)
+
+    @cached_property
+    def pictures(self) -> tuple[Tensor, Tensor]:
+        """Reconstruction and original on [0, 1]."""
+        x, _, made = self._through
+        return to_unit(made).contiguous(), to_unit(x).contiguous()
+
+    @cached_property
+    def _errors(self) -> Tensor:
+        # In place but for the copy, and in whichever order of memory the network works in.
+        x, _, made = self._through
+        return made.float().clamp(-1, 1).sub_(x).square_().mean(1).div_(4)
+
+    @cached_property
+    def _patches(self) -> dict[str, Tensor]:
+        return parts.patches(self._errors, self.pictures[1])
+
+    @cached_property
+    def _bands(self) -> dict[str, Tensor]:
+        return parts.bands(*self.pictures)
+
+    def signal(self, name: str) -> Tensor:
+        """N values, float64."""
+        if name == "mse":
+            return self._errors.double().mean((1, 2))
+        if name == "ssim":
+            return 1 - ssim(*self.pictures)
+        if name == "lsd":
+            return log_spectral_distance(*self.pictures)
+        if name == "normalised":
+            return self.scorer.normalised(self._errors)
+        if name == "peak":
+            return self.scorer.peak(self._errors)
+        if name in parts.PATCH_NAMES:
+            return self._patches[name]
+        if name in (*parts.BAND_NAMES, *parts.SHARE_NAMES):
+            return self._bands[name]
+        if name == "latent":
+            return self.scorer.mahalanobis(self._through[1].flatten(1).float())
+        first, second = (
+            (self.signal(one).clamp_min(TINY).log() - self.scorer.centre[one])
+            / self.scorer.spread[one]
+            for one in ("normalised", "latent")
+        )
+        return first + second

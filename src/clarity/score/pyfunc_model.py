@@ -47,17 +47,15 @@ class ScoringModel(PythonModel):
             params: ``return_reconstruction``, ``return_error_map``: add base64 PNGs.
 
         Returns:
-            Data frame with a row an image: ``score``, ``threshold``, ``anomaly``, and on request
-            ``reconstruction``, ``error_map``.
+            Data frame with a row an image: ``score``, ``threshold``, ``anomaly``, ``p_value``,
+            ``signal_1``, ``signal_2``, and on request ``reconstruction``, ``error_map``.
         """
         wanted: dict[str, Any] = params or {}
         pictures = bool(wanted.get("return_reconstruction"))
         maps = bool(wanted.get("return_error_map"))
         images = read_images(model_input, self.detector.shape, self.detector.white)
         verdict = self.detector.judge(images, reconstruct=pictures or maps)
-        answer = pd.DataFrame(
-            {"score": verdict.score, "threshold": verdict.threshold, "anomaly": verdict.anomaly}
-        )
+        answer = pd.DataFrame(verdict.columns())
         if verdict.reconstruction is not None:
             if pictures:
                 answer["reconstruction"] = [encode_png(p) for p in verdict.reconstruction]

@@ -49,6 +49,9 @@ def signature() -> ModelSignature:
                 ColSpec(DataType.double, "score"),
                 ColSpec(DataType.double, "threshold"),
                 ColSpec(DataType.boolean, "anomaly"),
+                ColSpec(DataType.double, "p_value"),
+                ColSpec(DataType.string, "signal_1"),
+                ColSpec(DataType.string, "signal_2"),
                 ColSpec(DataType.string, "reconstruction", required=False),
                 ColSpec(DataType.string, "error_map", required=False),
             ]

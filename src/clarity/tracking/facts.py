@@ -233,6 +233,15 @@ class Facts:
                             found[f"{split} by kind/{name} {kind}"] = value
         for name, value in self.details.get("threshold", {}).get(best, {}).items():
             found[f"threshold/{name}"] = value
+        unseen = self.details.get("unseen_kind", {}).get(best, {})
+        for split, kinds in unseen.items():
+            for kind, value in kinds.items():
+                name = f"{split}/auroc_unseen_kind"
+                found[name if kind == "mean" else f"{split} unseen kind/auroc {kind}"] = value
+        panel = self.details.get("panel", {}).get(best, {})
+        found["panel/let_through"] = panel.get("share")
+        for signal, weight in (self.details.get("fused_weights") or {}).items():
+            found[f"fused/weight {signal}"] = weight
         for group in ("latent_space", "samples"):
             found |= {f"{group}/{k}": v for k, v in flatten(self.details.get(group, {}))}
         for name in ("parameters", "flops", "weight_bytes", "latent"):

@@ -15,7 +15,8 @@ HEADLINES = (
     ("test/psnr", "PSNR, dB", ".2f"),
     ("test/ssim", "SSIM", ".4f"),
     ("test/lsd", "amount of fine detail, distance in dB (LSD)", ".3f"),
-    ("test/auroc", "anomaly AUROC", ".4f"),
+    ("test/auroc_unseen_kind", "AUROC, kinds never seen", ".4f"),
+    ("test/auroc", "AUROC, all kinds", ".4f"),
     ("test/ap", "anomaly AP", ".4f"),
     ("test/fpr95", "FPR at 95 % TPR", ".4f"),
 )

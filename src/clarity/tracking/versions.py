@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 #: The evaluation's figures that a version carries as tags.
-NUMBERS = ("test/haarpsi", "test/mse", "test/ssim", "test/auroc", "test/ap", "cost/parameters")
+NUMBERS = (
+    "test/haarpsi", "test/mse", "test/ssim", "test/auroc_unseen_kind", "test/auroc", "test/ap",
+    "cost/parameters",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

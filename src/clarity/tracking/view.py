@@ -35,6 +35,7 @@ COLUMNS = (
     "metrics.`test/mse`",
     "metrics.`test/ssim`",
     "metrics.`train/haarpsi`",
+    "metrics.`test/auroc_unseen_kind`",
     "metrics.`test/auroc`",
     "metrics.`test/ap`",
     "params.`train.learning_rate`",

@@ -1,0 +1,76 @@
+"""The anomaly scores by name, and the one rule by which a training or a model uses one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: All the others weighed in one.
+FUSED = "fused"
+#: The anomaly scores (`clarity.evaluate.scorer`), the simplest first.
+SCORES = ("mse", "ssim", "lsd", "normalised", "peak", "latent", "combined", "elbo", FUSED)
+
+#: By how much the best of many single scores is too good by chance on a small ``val``.
+LUCK = 0.02
+
+#: Pictures that no detector may call normal (`clarity.evaluate.panel`), and what they are called.
+PANEL = {
+    "black": "black",
+    "white": "white",
+    "grey": "even grey",
+    "gradient": "gradient",
+    "stripes": "stripes",
+    "checkerboard": "checkerboard",
+    "noise": "noise",
+    "half": "half missing",
+    "negative": "inverted colours",
+    "channel": "one colour channel",
+    "mosaic": "mosaic of 4 pixels",
+}
+
+#: What of details.json it takes: ``anomaly`` and ``unseen_kind``.
+Details = Mapping[str, Any]
+
+
+def best_score(trainings: Sequence[Details]) -> tuple[str, float]:
+    """The score with the largest figure on ``val`` (`val_figure`), averaged over trainings.
+
+    The fused score is used unless a single one is better by more than `LUCK`. Of equals the
+    simplest: the one that stands first in `SCORES`. A score that one of the trainings
+    has no figure of is left out; where none is left (``val`` without anomalies) it is the simplest
+    there is, and its figure NaN.
+
+    Args:
+        trainings: ``details.json`` of one or more trainings of a model.
+    """
+    names = sorted(set.intersection(*(set(one["anomaly"]) for one in trainings)), key=_place)
+    figures: dict[str, float] = {}
+    for name in names:
+        values = [val_figure(one, name) for one in trainings]
+        known = [value for value in values if value is not None]
+        if len(known) == len(trainings):
+            figures[name] = sum(known) / len(known)
+    if not figures:
+        return names[0], float("nan")
+    best = max(figures, key=lambda name: figures[name])
+    if figures.get(FUSED, -1.0) >= figures[best] - LUCK:
+        best = FUSED
+    return best, figures[best]
+
+
+def val_figure(details: Details, score: str) -> float | None:
+    """By what scores are chosen on ``val``: mean AUROC over kinds, each left out of the fit.
+
+    Of an evaluation from before that was measured, the AUROC of all kinds together. None where
+    ``val`` has no anomalies.
+    """
+    apart = details.get("unseen_kind", {}).get(score, {}).get("val")
+    if apart is not None:
+        found = apart["mean"]
+    else:
+        found = details["anomaly"][score].get("val", {}).get("all", {}).get("auroc")
+    return None if found is None else float(found)
+
+
+def _place(name: str) -> tuple[int, str]:
+    return SCORES.index(name) if name in SCORES else len(SCORES), name

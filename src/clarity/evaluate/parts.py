@@ -1,0 +1,69 @@
+"""Errors taken apart: by spatial frequency, and by place at several scales.
+
+What an anomaly does to the error as a whole is often little. These say in which band of frequencies
+it lies, how much it is against what the picture has there itself (Serrà et al. 2020 on a picture's
+own complexity), and how large it is in the worst place.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from clarity.evaluate.frequency import ring_powers
+from clarity.evaluate.spectrum import ROUNDING, luma
+
+#: First ring (cycles an image) of each band; a band ends where the next begins.
+BANDS = (1, 2, 4, 8, 16)
+#: Bands whose error is also taken as a share of the picture's own power there.
+SHARES = (2, 4)
+#: Sides of the square patches, in pixels; they lie a quarter of their side apart.
+PATCHES = (4, 8, 16, 32)
+#: Added to a patch's own variance: what is even has noise too. About (4/255)².
+EVEN = 3e-4
+
+BAND_NAMES = tuple(f"band_{first}" for first in BANDS)
+SHARE_NAMES = tuple(f"share_{first}" for first in SHARES)
+PATCH_NAMES = tuple(f"patch_{side}" for side in PATCHES)
+
+
+def bands(reconstruction: Tensor, original: Tensor) -> dict[str, Tensor]:
+    """Power of the error by band, and its share of the original's own: N each, float64.
+
+    Args:
+        reconstruction, original: N×C×H×H on [0, 1].
+    """
+    error, own = (_bands(images) for images in (reconstruction - original, original))
+    found = {name: error[:, place] for place, name in enumerate(BAND_NAMES)}
+    for first, name in zip(SHARES, SHARE_NAMES, strict=True):
+        place = BANDS.index(first)
+        found[name] = error[:, place] / own[:, place]
+    return found
+
+
+def _bands(images: Tensor) -> Tensor:
+    """N×B powers, each with the floor of rounding to 8 bits."""
+    size = images.shape[-1]
+    rings = ring_powers(images) + ROUNDING * size**2
+    ends = [*(first - 1 for first in BANDS), rings.shape[1]]
+    return torch.stack([rings[:, a:b].sum(1) for a, b in pairwise(ends)], dim=1)
+
+
+def patches(errors: Tensor, original: Tensor) -> dict[str, Tensor]:
+    """Largest error of any patch against the patch's own variance, by size: N each, float64.
+
+    Args:
+        errors: N×H×W, squared error averaged over channels.
+        original: N×C×H×W on [0, 1].
+    """
+    grey = luma(original)
+    stacked = torch.stack([errors.to(grey.dtype), grey, grey.square()], dim=1)
+    found = {}
+    for side, name in zip(PATCHES, PATCH_NAMES, strict=True):
+        error, mean, square = avg_pool2d(stacked, side, max(1, side // 4)).unbind(1)
+        variance = (square - mean.square()).clamp_min(0)
+        found[name] = (error / (variance + EVEN)).amax((1, 2)).double()
+    return found

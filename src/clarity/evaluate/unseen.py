@@ -1,0 +1,98 @@
+"""What the fused score is worth where it has not seen what it judges: neither people nor kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clarity.choice import FUSED
+from clarity.evaluate.anomaly import detection
+from clarity.evaluate.fused import Examples, Flags, Floats, Fused
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """The fused score, and what it is worth where it did not see what it judges.
+
+    Attributes:
+        model: fitted to all of ``val``.
+        without: by kind of ``val``, fitted to ``val`` without that kind.
+        apart: N, the score of every image of ``val`` by a model that has seen nobody of its part of
+            the people.
+        unseen: by kind, the same by models that have seen neither its people nor the kind.
+    """
+
+    model: Fused
+    without: Mapping[str, Fused]
+    apart: Floats
+    unseen: Mapping[str, Floats]
+
+
+def cross_fit(val: Examples) -> CrossFitted | None:
+    """Fit on ``val``, and judge there by cross-fitting with people and kinds apart.
+
+    Returns:
+        None where that cannot be judged (fewer than two kinds of anomaly, or than two people), or
+        where no signal tells the anomalies from the normals.
+    """
+    folds, kinds = val.folds(), val.known_kinds
+    parts = np.unique(folds[~val.anomalous])
+    if len(kinds) < 2 or len(parts) < 2:
+        return None
+    everyone = np.ones(len(folds), bool)
+    model = val.fit(everyone)
+    if not model.weights.any():
+        return None
+
+    def by_parts(use: Flags) -> Floats:
+        found = np.empty(len(folds))
+        for part in np.unique(folds):
+            here = folds == part
+            found[here] = val.score(val.fit(use & ~here), here)
+        return found
+
+    return CrossFitted(
+        model,
+        {kind: val.fit(val.kinds != kind) for kind in kinds},
+        by_parts(everyone),
+        {kind: by_parts(val.kinds != kind) for kind in kinds},
+    )
+
+
+def unseen_kind(
+    anomaly: Mapping[str, Any], judged: Mapping[str, Examples], fitted: CrossFitted | None
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """AUROC of every score by split and kind, left out of the fit, and the mean over kinds.
+
+    A single score is fitted to no anomaly: its figures are those of ``anomaly``.
+
+    Args:
+        anomaly: of details.json, by score, split and kind.
+        judged: examples by split.
+        fitted: of ``val``; None where there is no fused score.
+    """
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    for name, splits in anomaly.items():
+        found[name] = {}
+        for split, kinds in splits.items():
+            by_kind = {kind: one["auroc"] for kind, one in kinds.items() if kind != "all"}
+            if name == FUSED and fitted is not None:
+                by_kind = {kind: _without(kind, split, judged[split], fitted) for kind in by_kind}
+            known = [value for value in by_kind.values() if value is not None]
+            found[name][split] = by_kind | {"mean": float(np.mean(known)) if known else None}
+    return found
+
+
+def _without(kind: str, split: str, examples: Examples, fitted: CrossFitted) -> float | None:
+    mine = examples.anomalous & (examples.kinds == kind)
+    if split == "val":
+        scores = fitted.unseen[kind]
+        normal, found = scores[~examples.anomalous], scores[mine]
+    else:
+        model = fitted.without.get(kind, fitted.model)
+        normal, found = (examples.score(model, rows) for rows in (~examples.anomalous, mine))
+    area = detection(normal, found)["auroc"]
+    return None if area is None else float(area)
