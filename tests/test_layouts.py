@@ -67,7 +67,7 @@ def test_parameters_name_folders_of_any_name() -> None:
 
 
 def test_what_lies_beside_good_below_a_split_is_a_kind() -> None:
-    layout = read("train/good/1.png", "test/good/2.png", "test/bent lead/3.png")
+    layout = read("test/good/2.png", "test/bent lead/3.png", "train/good/1.png")
     assert places(layout)["test/bent lead/3.png"] == ("test", 1, "bent lead", "")
     assert layout.said == (
         "read as 2 normals (good) and 1 anomalies (bent lead) below train, test, because what lies "

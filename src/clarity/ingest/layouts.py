@@ -90,6 +90,12 @@ def _folders(pictures: Paths, depth: int) -> list[str]:
     )
 
 
+def _splits(pictures: Paths) -> list[str]:
+    """The names of the first folders, train before test."""
+    order = list(SPLITS)
+    return sorted(_folders(pictures, 0), key=lambda name: order.index(folded(name)))
+
+
 def _classes(
     root: str,
     pictures: Paths,
@@ -191,7 +197,7 @@ def _classed(
     kinds = dict.fromkeys(place.kind for place in places.values() if place.label)
     check_kinds(kinds, root)
     normals = sum(place.label == 0 for place in places.values())
-    where = f" below {listed(_folders(pictures, 0))}" if depth else ""
+    where = f" below {listed(_splits(pictures))}" if depth else ""
     good = listed([name for name, label in classes.items() if not label])
     found = (
         f"{len(places) - normals} anomalies ({listed(list(kinds))})" if kinds else "no anomalies"
@@ -219,7 +225,7 @@ def _unlabelled(pictures: Paths) -> Layout:
     }
     return Layout(
         places,
-        f"read as {listed(_folders(pictures, 0))}, all normal, {_groups(places)}, because the "
+        f"read as {listed(_splits(pictures))}, all normal, {_groups(places)}, because the "
         "folders bear these names and no class (good, bad) is below them",
     )
 
