@@ -18,7 +18,6 @@ from uuid import UUID
 import pandas as pd
 from PIL import Image
 from prefect.artifacts import (
-    create_image_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     update_progress_artifact,
@@ -178,13 +177,15 @@ def scored(batch: str, folder: Path) -> None:
 
 
 def _picture(path: Path, name: str, description: str = "") -> None:
-    """A picture as an artifact; what is too large to travel as PNG goes as JPEG, and smaller."""
+    """A picture as an artifact; what is too large to travel as PNG goes as JPEG, and smaller.
+
+    In Markdown: the page of an image artifact prints the address below it, all of the data.
+    """
     if path.is_file():
         kind, content = fitting(path)
-        create_image_artifact(
-            f"data:image/{kind};base64,{base64.b64encode(content).decode()}",
-            key=name,
-            description=description or path.stem,
+        address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+        create_markdown_artifact(
+            f"![{path.stem}]({address})", key=name, description=description or path.stem
         )
 
 
