@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 COLUMN = "image"
 #: Distributions that loading and running a logged model imports; nothing of the pipeline's rest.
 REQUIREMENTS = (
+    "matplotlib",
     "mlflow",
     "numpy",
     "pandas",
     "pillow",
+    "psutil",
     "pyarrow",
     "pydantic",
     "ruamel.yaml",
@@ -28,7 +30,6 @@ REQUIREMENTS = (
     "scikit-learn",
     "scipy",
     "torch",
-    "torchmetrics",
 )
 
 
