@@ -1,4 +1,4 @@
-"""What shapes a result is a dependency of it: of DVC's stages, and of a model that is registered."""
+"""What shapes a result is a dependency of it: of a stage of DVC, of a registered model."""
 
 from __future__ import annotations
 
