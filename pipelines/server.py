@@ -120,18 +120,14 @@ def launch(port: int, *, lasting: bool) -> groups.Group:
 
     A lasting one has the UI and the scheduler; the other only what a single run needs.
     """
-    command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--lifespan", "on", "--factory"]
-    if lasting:  # as `prefect server start` does it, but for the pages' policy
-        command += ["pipelines.served:create_app", "--log-level", "warning"]
-        root = str(Path(__file__).parent.parent)
-        paths = [root, os.environ.get("PYTHONPATH", "")]
-        env = {
-            "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        }
+    if lasting:
+        command = [sys.executable, "-m", "prefect", "server", "start"]
+        command += ["--host", "127.0.0.1", "--port", str(port)]
+        env = {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"}
     else:
-        command += ["prefect.server.api.server:create_app", "--log-level", "error"]
+        command = [sys.executable, "-m", "uvicorn", "--factory"]
+        command += ["prefect.server.api.server:create_app", "--host", "127.0.0.1"]
+        command += ["--port", str(port), "--log-level", "error", "--lifespan", "on"]
         env = {
             "PREFECT_UI_ENABLED": "0",
             "PREFECT__SERVER_EPHEMERAL": "1",

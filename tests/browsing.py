@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, Route, WebSocket, sync_playwright
+from playwright.sync_api import BrowserContext, Request, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
@@ -39,20 +39,13 @@ def elsewhere(url: str) -> bool:
 
 
 def strangers(context: BrowserContext) -> list[str]:
-    """Fills up with what would leave this machine; nothing of it is let out.
-
-    What the browser itself refuses (a page's policy) leaves nothing, and is not counted.
-    """
+    """Fills up with what pages ask of other machines; nothing of it is let out."""
     asked: list[str] = []
 
-    def stop(route: Route) -> None:
-        asked.append(route.request.url)
-        route.abort()
+    def note(request: Request) -> None:
+        if elsewhere(request.url):
+            asked.append(request.url)
 
-    def note(socket: WebSocket) -> None:
-        if elsewhere(socket.url):
-            asked.append(socket.url)
-
-    context.route(elsewhere, stop)
-    context.on("page", lambda page: page.on("websocket", note))
+    context.on("request", note)
+    context.route(elsewhere, lambda route: route.abort())
     return asked

@@ -69,7 +69,7 @@ def victim(target: str, mark: str) -> psutil.Process | None:
         return pick(mark, "supervise.py", "repro")
     if target == "server":
         return pick(mark, "uvicorn", "create_app")
-    return pick(mark, "prefect worker start" if target == "worker" else "pipelines.served")
+    return pick(mark, f"prefect {'worker' if target == 'worker' else 'server'} start")
 
 
 def files(root: Path) -> dict[str, bytes]:
