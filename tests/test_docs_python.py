@@ -89,7 +89,8 @@ def test_pictures_of_every_kind_become_what_preprocess_makes_of_them(finished: P
     assert np.allclose(scored["score"], model.score(list(packed))["score"])
     per_image = project.per_image("pca-3")
     test = per_image[(per_image["split"] == "test") & (per_image["label"] == 0)]
-    assert np.allclose(scored["score"], test[f"score_{model.detector.score_name}"])
+    same = test[f"score_{model.detector.score_name}"]
+    assert np.allclose(scored["score"], same, rtol=1e-3, atol=1e-3)
 
 
 def test_a_folder_of_pictures_has_a_row_for_each_file(finished: Project, tmp_path: Path) -> None:

@@ -113,14 +113,14 @@ class Trained:
     def _score_files(self, path: Path) -> pd.DataFrame:
         source = open_source(path)
         source.reading = Reading(self.detector.shape, self.detector.white)
-        rows: list[dict[str, Any]] = []
+        rows: list[dict[Any, Any]] = []
         for start in range(0, len(source), PIECE):
             piece = source.read(start, start + PIECE)
             verdict = self.detector.judge(piece.images)
             known = {"position": piece.positions, "id": piece.ids, **verdict.columns()}
             scored = pd.DataFrame(known).assign(reason="").to_dict("records")
             rows += [{str(key): value for key, value in row.items()} for row in scored]
-            blank = {**dict.fromkeys(known, None), "signal_1": "", "signal_2": ""}
+            blank: dict[Any, Any] = {**dict.fromkeys(known, None), "signal_1": "", "signal_2": ""}
             rows += [
                 {**blank, "position": at, "id": name, "reason": reason}
                 for at, name, reason in piece.rejected

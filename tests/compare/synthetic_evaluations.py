@@ -228,7 +228,7 @@ def _frequency(
     own: np.random.Generator,
 ) -> None:
     """A share of power that falls with frequency, to one half at 2.4 / distance cycles."""
-    rings = np.arange(1, 46)
+    rings = np.arange(1, 33)
     tensors = {}
     for split, far in zip(("train", "test"), distance, strict=True):
         rows = np.arange(((index["split"] == split) & (index["label"] == 0)).sum())
