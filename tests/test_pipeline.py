@@ -34,6 +34,7 @@ def test_a_second_repro_runs_no_stage(project: Project) -> None:
 def test_changing_one_model_runs_its_two_stages_and_what_compares(project: Project) -> None:
     project.change({"models": {"conv-small": {"widths": [4, 6]}}})
     assert project.repro() == [
+        "networks",  # reads which networks the models have, and finds the same
         "train@conv-small-0",
         "evaluate@conv-small-0",
         "compare",
@@ -43,14 +44,15 @@ def test_changing_one_model_runs_its_two_stages_and_what_compares(project: Proje
 
 def test_dropping_a_model_trains_nothing_and_empties_its_row(project: Project) -> None:
     project.change({"models": {"fcn-small": None}})
-    assert project.repro() == ["compare", "publish"]
+    assert project.repro() == ["networks", "compare", "publish"]
     assert "fcn-small" not in (project.path / "reports/table.md").read_text()
     assert "conv-small" in (project.path / "reports/table.md").read_text()
 
 
 def test_a_recipe_override_trains_only_its_model(project: Project) -> None:
     project.change({"models": {"fcn-small": {"train": {"epochs": 2}}}})
-    assert project.repro()[:2] == ["train@fcn-small-0", "evaluate@fcn-small-0"]
+    ran = ["networks", "train@fcn-small-0", "evaluate@fcn-small-0"]
+    assert project.repro()[:3] == ran
 
 
 def test_a_figures_style_and_the_resamples_retrain_nothing(project: Project) -> None:
