@@ -68,6 +68,7 @@ def test_noise_is_on_the_input_alone() -> None:
     assert loss.item() == pytest.approx((network(given) - x).square().mean().item())
 
 
+@pytest.mark.slow
 def test_a_training_by_another_loss_keeps_both_curves_and_the_report_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

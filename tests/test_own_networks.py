@@ -58,6 +58,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 def test_a_family_of_ones_own_goes_all_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,9 @@ def run(project: Project, *arguments: str) -> str:
     return result.said
 
 
-@pytest.mark.parametrize("shape", [Shape(32, 1), Shape(128, 3)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [Shape(32, 1), pytest.param(Shape(128, 3), marks=pytest.mark.slow)], ids=str
+)
 def test_the_whole_pipeline_follows_size_and_channels(
     shape: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def slow(server: str, seconds: float) -> int:
     return int(listener.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_what_a_slow_server_missed_is_delivered_later_in_order_once(
     world: Path, server: str
 ) -> None:
