@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from synthetic_evaluations import DEFAULT, WITH_VAE, write_world
 
 
@@ -21,14 +22,21 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def reported(templates: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default families, one seed, with `reports/` written; to be copied, not changed."""
+    """The default families, one seed, with `reports/` written once for all worker processes; to be
+    copied, not changed."""
     from clarity.compare.stage import run
 
-    root = tmp_path_factory.mktemp("reported")
-    shutil.copytree(templates["one"], root, dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        run()
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if base.name.startswith("popen-") else base
+    root, done = shared / "reported" / "project", shared / "reported" / "done"
+    with FileLock(str(shared / "reported.lock")):
+        if not done.exists():
+            shutil.copytree(templates["one"], root)
+            (root / "dvc.yaml").write_text("stages: {}\n")  # a graph makes a folder a project
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(root)
+                run()
+            done.touch()
     return root
 
 

@@ -214,8 +214,7 @@ def test_the_command_line_ends_with_2_and_one_line(one_seed: Path) -> None:
 
 
 def test_the_answer_can_be_asked_for_again(reported: Path, tmp_path: Path) -> None:
-    for folder in (reported, tmp_path):  # a graph is what makes a folder a project
-        (folder / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     command = [sys.executable, "-m", "clarity", "answer"]
     told = subprocess.run(command, cwd=reported, capture_output=True, text=True, check=True)
     lines = told.stdout.splitlines()
