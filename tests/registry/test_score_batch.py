@@ -36,7 +36,7 @@ def test_an_array_by_the_champion(champion: Detector, monkeypatch: pytest.Monkey
     np.save("new.npy", images)
     batch.run(Path("new.npy"), Path("out"), "champion")
     assert {path.name for path in Path("out").iterdir()} == FILES
-    table = pd.read_csv("out/scores.csv")
+    table = pd.read_csv("out/scores.csv").fillna({"signal_2": ""})
     assert list(table.columns) == [
         "id", "score", "threshold", "anomaly", "p_value", "signal_1", "signal_2"
     ]  # fmt: skip
