@@ -64,7 +64,7 @@ def test_mlflow_alone_loads_the_champion_where_the_address_is_set(elsewhere: Pat
         "print(model.predict(numpy.zeros((2, 64, 64, 3), 'uint8')).shape)"
     )
     address = f"sqlite:///{root}/mlruns/mlflow.db"
-    assert run(root, "-c", script, MLFLOW_TRACKING_URI=address) == "(2, 3)\n"
+    assert run(root, "-c", script, MLFLOW_TRACKING_URI=address) == "(2, 6)\n"
     assert not (root / "mlflow.db").exists()
 
 

@@ -58,9 +58,16 @@ def until(condition: Callable[[], object], seconds: float = 30, what: str = "") 
         time.sleep(0.05)
 
 
+#: What a client shows to a project's server.
+AUTH = "PREFECT_API_AUTH_STRING"
+
+
 @contextmanager
 def serving(root: Path, log: Path, env: dict[str, str]) -> Iterator[str]:
-    """Server, schedules and a worker as ``make serve-flows`` starts them; the server's address."""
+    """Server, schedules and a worker as ``make serve-flows`` starts them; the server's address.
+
+    What this process and those with ``env`` ask it, they ask with the project's secret.
+    """
     from pipelines.server import answers, free_port
 
     port = free_port()
@@ -71,7 +78,9 @@ def serving(root: Path, log: Path, env: dict[str, str]) -> Iterator[str]:
         try:
             until((root / ".prefect" / "server.json").exists, 180, "flows are served")
             assert answers(api)
+            env[AUTH] = os.environ[AUTH] = (root / ".prefect" / "server.key").read_text()
             yield api
         finally:
+            os.environ.pop(AUTH, None)
             serve.terminate()
             serve.wait(60)
