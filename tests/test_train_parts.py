@@ -62,7 +62,8 @@ def recipe(**changes: Any) -> Train:
     values: dict[str, Any] = {
         "epochs": 10, "compute": None, "batch_size": 8, "learning_rate": 0.1, "weight_decay": 0.0,
         "warmup": 0.1, "average": 0.1, "clip": 1.0, "patience": 5, "flip": True, "shift": 1,
-        "jitter": 0.0, "precision": "fp32", "grids": 3, "beta": 1.0, "kl_warmup": 0.2, "loss": "mse", "noise": 0,
+        "jitter": 0.0, "precision": "fp32", "grids": 3, "beta": 1.0, "kl_warmup": 0.2,
+        "loss": "mse", "noise": 0,
     }  # fmt: skip
     return Train.model_validate(values | changes)
 
