@@ -147,7 +147,7 @@ def _reconstructed(model: ModelResults, question: Question, images: Pixels) -> P
 
     training = model.trainings[0]
     path = training.weights if question == "alike" else training.same_compute
-    network = _network(training.description, path)
+    network = _network(training.description.absolute(), path.absolute())
     with torch.inference_mode():
         return to_images(network(to_input(images)))
 
