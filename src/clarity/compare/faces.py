@@ -6,7 +6,7 @@ the largest model, the median one, and the largest loss. So a reader can check b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -68,15 +68,18 @@ def trios(results: Results, claims: Sequence[Claim], params: Params) -> list[Tri
 
     # Pictures of eight bits: the CPU's are those of any device, and every machine has one.
     prepare("cpu", params.threads)
+    network = cache(_network)  # the same models stand in several comparisons
     return [
-        _trio(results, claim.question, comparison)
+        _trio(results, claim.question, comparison, network)
         for claim in claims
         if claim.question
         for comparison in claim.comparisons
     ]
 
 
-def _trio(results: Results, question: Question, c: Comparison) -> Trio:
+def _trio(
+    results: Results, question: Question, c: Comparison, network: Callable[[Path, Path], Any]
+) -> Trio:
     population: Population = "train" if c.population == "train" else "test"
     key = results.primary.key
     small, large = (_first(model, question, population, key) for model in (c.reference, c.subject))
@@ -88,7 +91,7 @@ def _trio(results: Results, question: Question, c: Comparison) -> Trio:
 
     originals = _originals(population, picked)
     before, after = (
-        _reconstructed(model, question, originals) for model in (c.reference, c.subject)
+        _reconstructed(model, question, originals, network) for model in (c.reference, c.subject)
     )
     return Trio(
         question=question,
@@ -140,19 +143,23 @@ def _originals(split: Population, rows: NDArray[np.int64]) -> Pixels:
         raise ClarityError(f"{path}: broken or too short; run `dvc repro -f preprocess`") from None
 
 
-def _reconstructed(model: ModelResults, question: Question, images: Pixels) -> Pixels:
+def _reconstructed(
+    model: ModelResults,
+    question: Question,
+    images: Pixels,
+    network: Callable[[Path, Path], Any],
+) -> Pixels:
     import torch
 
     from clarity.models.base import to_images, to_input
 
     training = model.trainings[0]
     path = training.weights if question == "alike" else training.same_compute
-    network = _network(training.description.absolute(), path.absolute())
+    made = network(training.description, path)
     with torch.inference_mode():
-        return to_images(network(to_input(images)))
+        return to_images(made(to_input(images)))
 
 
-@cache
 def _network(description: Path, weights: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
