@@ -27,21 +27,6 @@ _BLANK = re.compile(r"(?<![\w=:/.-])(?:[A-Z][A-Z-]*(?![\w=])|…)|[/=@]…|@[A-Z
 
 
 @dataclass(frozen=True)
-class Block:
-    """A fenced block of a page."""
-
-    page: Path
-    line: int
-    language: str
-    text: str
-    #: Why it is not run; empty where it is.
-    why_not: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-@dataclass(frozen=True)
 class Command:
     """One command of a page, as a reader would type it."""
 
@@ -55,6 +40,13 @@ class Command:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
+@dataclass(frozen=True)
+class Block(Command):
+    """A fenced block of a page: several commands, or code."""
+
+    language: str
+
+
 def blocks(page: Path, *languages: str) -> list[Block]:
     """A page's blocks in these languages, in order."""
     content = page.read_text()
@@ -62,7 +54,7 @@ def blocks(page: Path, *languages: str) -> list[Block]:
     for match in _FENCE.finditer(content):
         if match["language"] in languages:
             line = content.count("\n", 0, match.start("text")) + 1
-            found.append(Block(page, line, match["language"], match["text"], match["why"] or ""))
+            found.append(Block(page, line, match["text"], match["why"] or "", match["language"]))
     return found
 
 
