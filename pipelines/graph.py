@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
+from clarity.layout import LOCK
 
-LOCK = "dvc.lock"
 #: DVC's words for a lock that somebody else holds.
 BUSY = re.compile(r"Unable to acquire lock|is busy, it is being blocked|database is locked", re.I)
 #: Its words for a ``dvc.lock`` that was read while another DVC wrote it.
@@ -90,7 +90,7 @@ def repository(root: Path | None = None) -> Iterator[Any]:
             mend_rwlock(Path(repo.tmp_dir))
             yield repo
     except DvcException as error:
-        raise ClarityError(" ".join(str(error).split())) from None
+        raise ClarityError(in_a_line(error)) from None
 
 
 def mend_rwlock(tmp: Path) -> bool:

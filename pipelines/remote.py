@@ -33,6 +33,7 @@ from prefect.tasks import Task, exponential_backoff
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from clarity.errors import ClarityError
+from clarity.layout import LOCK
 from pipelines.graph import graph_of, repository
 from pipelines.home import home, project_root
 from pipelines.runs import carried
@@ -81,7 +82,7 @@ def checked_commit() -> dict[str, str]:
         return any(path == out or out in path.parents for out in outputs)
 
     changed = [line[3:] for line in _git("status", "--porcelain", "-uno").splitlines()]
-    changed = [path for path in changed if path != "dvc.lock" and not produced(path)]
+    changed = [path for path in changed if path != LOCK and not produced(path)]
     if changed:
         raise ClarityError(f"{changed[0]}: not committed; workers clone the commit, so commit it")
     unasked = ("-x", "__pycache__", "-x", ".gitignore")

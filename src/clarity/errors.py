@@ -12,3 +12,8 @@ class ClarityError(Exception):
 
     def __init__(self, message: object = "") -> None:
         super().__init__(redact(str(message)))
+
+
+def in_a_line(error: BaseException, longest: int | None = None) -> str:
+    """What an exception says, as one line of at most so many characters."""
+    return " ".join(str(error).split())[:longest]

@@ -17,6 +17,8 @@ SPLITS = ("train", "val", "gate", "test")
 JUDGED_SPLITS = ("val", "gate", "test")
 
 PARAMS = Path("params.yaml")
+#: What DVC ran, with which digests.
+LOCK = "dvc.lock"
 GRAPH = Path("dvc.yaml")
 
 OWN = Path("data/own")

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.files import sha256_bytes, write_json, write_text
 from clarity.layout import KNOWN_NETWORKS, NETWORKS, network_code
 from clarity.params import OWN_FAMILY, load_params
@@ -212,5 +212,5 @@ def told(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         line = error.lineno or line
     where = f" in line {line}" if line else ""
-    reason = " ".join(str(error).split())[:160]
+    reason = in_a_line(error, 160)
     return f"fails{where}: {type(error).__name__}: {reason}"

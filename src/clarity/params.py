@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from clarity.errors import ClarityError
-from clarity.layout import PARAMS, Shape
+from clarity.layout import PARAMS, Shape, Training
 from clarity.measures import DISTANCES, MEASURES
 from clarity.problems import first_problem, short
 from clarity.yaml_text import parse_mapping
@@ -538,6 +538,11 @@ class Params(Section):
                 f"{where}: ms-ssim needs {small} pixels, and preprocess.size is "
                 f"{self.preprocess.size}; use ssim"
             )
+
+    @property
+    def trainings(self) -> list[Training]:
+        """Every model from every seed, in the file's order."""
+        return [Training(model, seed) for model in self.models for seed in self.seeds]
 
     def model(self, name: str) -> Model:
         """The entry of one model, or an error that lists the names there are."""

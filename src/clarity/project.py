@@ -150,8 +150,7 @@ class Project:
     @property
     def trainings(self) -> list[str]:
         """The trainings that params.yaml names: ``conv-small-0``, …"""
-        models, seeds = self.params.models, self._seeds
-        return [Training(name, seed).name for name in models for seed in seeds]
+        return [training.name for training in self.params.trainings]
 
     def load(self, name: str, seed: int | None = None) -> Trained:
         """The network of ``name`` (``conv-small``), trained from ``seed``; the first if None.

@@ -10,10 +10,10 @@ import os
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
 
@@ -33,6 +33,10 @@ from clarity.redact import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.entities import PagedList
+
+One = TypeVar("One")
 
 #: The experiment that holds one run per training and one for the comparison.
 EXPERIMENT = "clarity"
@@ -115,6 +119,26 @@ def _unanswered(uri: str, file: Path | None, root: Path, error: Exception) -> Cl
     else:
         mend = f"move it away and run `clarity backfill`, or unset {VARIABLE}"
     return ClarityError(f"{uri}: MLflow's store does not answer ({reason}); {mend}")
+
+
+def paged(search: Callable[[str | None], PagedList[One]]) -> Iterator[One]:
+    """Everything that a search of MLflow's finds, page by page; it is given each page's token."""
+    token: str | None = None
+    while True:
+        page = search(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def all_versions(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
+    """Every version of a registered model, in MLflow's order."""
+    return paged(
+        lambda token: client.search_model_versions(
+            f"name='{name}'", max_results=1000, page_token=token
+        )
+    )
 
 
 def experiment_id(client: MlflowClient, name: str = EXPERIMENT) -> str:

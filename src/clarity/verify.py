@@ -18,11 +18,10 @@ from typing import Any
 from clarity.commands import dvc, git
 from clarity.errors import ClarityError
 from clarity.files import read_json
-from clarity.layout import REPORTS, Training
+from clarity.layout import LOCK, REPORTS, Training
 from clarity.params import Params, load_params
 from clarity.yaml_text import parse_mapping
 
-LOCK = "dvc.lock"
 VERDICTS, TABLE = REPORTS / "verdicts.json", REPORTS / "table.json"
 #: Parameters in which an honest rerun may differ.
 FREE = ("device", "threads")
@@ -76,7 +75,7 @@ def run(revision: str = "HEAD", reports: Path | None = None, *, say: Say = print
     outcome.differences += found
     metrics = {
         training.name: _metrics(_show(root, commit, training.metrics.as_posix()), training)
-        for training in _trainings(params)
+        for training in params.trainings
     }
     count, found = figures(params, metrics, _json(TABLE))
     outcome.figures = count
@@ -259,10 +258,6 @@ def _digests(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
 
 def _outputs(stages: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {name: _digests(one, "outs") for name, one in stages.items() if name != "publish"}
-
-
-def _trainings(params: Params) -> list[Training]:
-    return [Training(model, seed) for model in params.models for seed in params.seeds]
 
 
 def _mean(values: Sequence[Mapping[str, float]], name: str) -> float | None:

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 
 #: Brackets, lists and sections within each other; a parser gives up its stack to some thousands.
 DEEPEST = 50
@@ -35,7 +35,7 @@ def parse_mapping(text: str, path: Path) -> dict[Any, Any]:
         raise ClarityError(f"{path}:{line}: not valid YAML: {error.problem}") from None
     except (YAMLError, ValueError, OverflowError, RecursionError) as error:
         # A control character; a date that no calendar has; a number of five thousand digits.
-        cause = " ".join(str(error).split())[:120]
+        cause = in_a_line(error, 120)
         if cause.startswith("Exceeds the limit"):
             cause = "a number of thousands of digits"
         raise ClarityError(f"{path}: not valid YAML: {cause}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.evaluate.perceptual import EVERY, SAMPLE
 from clarity.evaluate.reconstruction import METRICS
 from clarity.layout import SPLITS
@@ -42,7 +42,7 @@ def checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
     try:
         return schema.validate(table)
     except pa.errors.SchemaError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_a_line(error, 200)
         raise ClarityError(
             f"{where}: {reason}; the network or the index is broken: run both stages again"
         ) from None

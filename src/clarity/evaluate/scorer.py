@@ -33,7 +33,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clarity.choice import FUSED
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.evaluate import parts
 from clarity.evaluate.calibration import Calibration
 from clarity.evaluate.forward import through
@@ -129,13 +129,7 @@ class Scorer:
         signals["latent"] = self.mahalanobis(passed.latent)
         signals |= parts.patches(errors, passed.original)
         signals |= parts.bands(passed.reconstruction, passed.original)
-        signals["combined"] = sum(
-            (
-                (signals[name].clamp_min(TINY).log() - self.centre[name]) / self.spread[name]
-                for name in ("normalised", "latent")
-            ),
-            start=torch.zeros_like(signals["mse"]),
-        )
+        signals["combined"] = self.combined(signals["normalised"], signals["latent"])
         if passed.recon_nats is not None and passed.kl_nats is not None:
             signals["elbo"] = passed.recon_nats + passed.kl_nats
         return Inspection(
@@ -199,6 +193,14 @@ class Scorer:
             squared = squared + outside.clamp_min(0) / self.latent_residual
         return squared.clamp_min(0).sqrt()
 
+    def combined(self, normalised: Tensor, latent: Tensor) -> Tensor:
+        """Both signals (N each) on one scale, summed, N, float64 (Denouden et al. 2018)."""
+        first, second = (
+            (values.clamp_min(TINY).log() - self.centre[name]) / self.spread[name]
+            for name, values in (("normalised", normalised), ("latent", latent))
+        )
+        return first + second
+
     def principal_plane(self, latent: Tensor) -> Tensor:
         """N×D latents in the first two (or one) principal components, N×2, float64."""
         centred = latent.double() - self.latent_mean.to(latent.device)
@@ -253,7 +255,7 @@ def load_scorer(path: Path) -> Scorer:
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; evaluate the model first") from None
     except (SafetensorError, TypeError, KeyError, json.JSONDecodeError) as error:
-        reason = " ".join(str(error).split())
+        reason = in_a_line(error)
         raise ClarityError(f"{path}: unreadable ({reason}); evaluate the model again") from None
 
 
@@ -304,11 +306,11 @@ def fit_scorer(latents: Tensor, normal_errors: Tensor, normal_latents: Tensor) -
         spread={},
         thresholds={},
     )
-    parts = {
+    both = {
         "normalised": scorer.normalised(normal_errors),
         "latent": scorer.mahalanobis(normal_latents),
     }
-    logs = {name: values.clamp_min(TINY).log() for name, values in parts.items()}
+    logs = {name: values.clamp_min(TINY).log() for name, values in both.items()}
     return replace(
         scorer,
         centre={name: float(values.mean()) for name, values in logs.items()},

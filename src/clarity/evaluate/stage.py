@@ -18,7 +18,7 @@ from safetensors.torch import load as load_weights
 from safetensors.torch import save
 from threadpoolctl import threadpool_limits
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.evaluate import cost
 from clarity.evaluate.figures import obvious
 from clarity.evaluate.frequency import finest_detail, kept
@@ -233,7 +233,7 @@ def _array(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; run `dvc repro preprocess`") from None
     except ValueError as error:
-        reason = " ".join(str(error).split())
+        reason = in_a_line(error)
         raise ClarityError(f"{path}: {reason}; run `dvc repro -f preprocess`") from None
     return array
 

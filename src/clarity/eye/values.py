@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.eye.draw import Deck, Trial
 from clarity.files import read_json
 from clarity.layout import Training
@@ -86,7 +86,7 @@ def _per_image(training: Training, split: str) -> dict[str, dict[int, float]]:
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; evaluate the model (dvc repro)") from None
     except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_a_line(error, 200)
         raise ClarityError(f"{path}: broken ({reason}); restore it with dvc checkout") from None
     return {
         key: dict(zip(rows.tolist(), table[key].astype(float).tolist(), strict=True))
@@ -115,7 +115,7 @@ def _of_details(
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; evaluate the model (dvc repro)") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_a_line(error, 200)
         raise ClarityError(f"{path}: broken ({reason}); restore it with dvc checkout") from None
     return found
 

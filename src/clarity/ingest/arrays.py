@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.ingest.items import Item, Role
 from clarity.scale import ROUNDING, TYPES, is_pixels, other_scale
 
@@ -103,7 +103,7 @@ def read_header(path: Path, member: str | None = None) -> Array:
     except PermissionError:
         raise ClarityError(f"{path}: not readable; change its permissions") from None
     except BROKEN as error:
-        cause = " ".join(str(error).split())[:120]
+        cause = in_a_line(error, 120)
         raise ClarityError(f"{where}: not a .npy file ({cause}); save it with numpy.save") from None
     if dtype.hasobject:
         raise ClarityError(
@@ -200,7 +200,7 @@ def _chunks(array: Array) -> Iterator[NDArray]:
             try:
                 content = handle.read(rows * array.row_bytes)
             except BROKEN as error:  # what an archive's checksums say
-                cause = " ".join(str(error).split())[:120]
+                cause = in_a_line(error, 120)
                 raise ClarityError(f"{array.where}: broken ({cause}); save it anew") from None
             yield np.frombuffer(content, array.dtype).reshape(rows, *array.shape[1:])
 

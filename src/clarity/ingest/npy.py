@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.files import sha256_file
 from clarity.ingest.arrays import Array, read_header, read_rows
 from clarity.ingest.items import Role, Source
@@ -86,7 +86,7 @@ def _table(path: Path, column: str, rows: int) -> pd.Series:
                 path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
             )
     except (ValueError, OSError, pd.errors.ParserWarning) as error:  # parser errors: ValueErrors
-        cause = " ".join(str(error).split())[:120]
+        cause = in_a_line(error, 120)
         raise ClarityError(f"{path}: not a readable CSV ({cause})") from None
     for name in ("ID", column):
         if name not in table.columns:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.files import sha256_file
 from clarity.ingest.arrays import BROKEN, Array, read_header, read_rows, sides
 from clarity.ingest.items import Role, Source
@@ -43,7 +43,7 @@ def open_source(root: Path, archives: Sequence[Path], name: str | None) -> Sourc
         with zipfile.ZipFile(path) as archive:
             members = [entry.removesuffix(".npy") for entry in archive.namelist()]
     except (OSError, *BROKEN) as error:
-        cause = " ".join(str(error).split())[:120]
+        cause = in_a_line(error, 120)
         raise ClarityError(f"{path}: not an .npz file ({cause}); save it anew") from None
     found = {
         role: next((name for name in names if name in members), None)
@@ -88,7 +88,7 @@ def _beside(array: Array, members: Sequence[str], what: str, read: list[str]) ->
         with np.load(array.path, allow_pickle=False) as content:
             values: NDArray = content[name]
     except (OSError, *BROKEN) as error:
-        cause = " ".join(str(error).split())[:120]
+        cause = in_a_line(error, 120)
         raise ClarityError(f"{array.path}: {name}: not readable ({cause})") from None
     if values.shape[:1] != array.shape[:1] or values.size != array.shape[0]:
         raise ClarityError(

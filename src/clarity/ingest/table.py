@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.files import sha256_file
 from clarity.ingest.folder import KINDS, UNFIT, in_order, pictures_below, read_places
 from clarity.ingest.items import Source
@@ -122,7 +122,7 @@ def _read(path: Path) -> list[Column]:
     except UnicodeDecodeError:
         raise ClarityError(f"{path}: not UTF-8 text; save it as “CSV UTF-8”") from None
     except (ValueError, OSError, csv.Error) as error:  # what pyarrow says is among them
-        cause = " ".join(str(error).split())[:120]
+        cause = in_a_line(error, 120)
         raise ClarityError(f"{path}: not a readable table ({cause})") from None
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.ingest.folder import read_picture
 from clarity.ingest.items import Item, Source
 from clarity.ingest.words import ANOMALOUS, NORMAL, SPLITS, folded
@@ -163,7 +163,7 @@ def _open(kind: Any, path: str, arguments: dict[str, Any]) -> Any:
         except Exception as error:  # each class fails in its own way
             if isinstance(error, ValueError) and str(error).startswith("Unknown value"):
                 raise _NoSuchPartError from None
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            reason = in_a_line(error, 160) or type(error).__name__
     if downloads:
         raise ClarityError(
             f"data.name {name}: not in {path}, and the download failed ({reason}); connect to a "
@@ -199,7 +199,7 @@ def _read(name: str, part: str, role: Role, images: Any, inputs: dict[str, str])
         try:
             image, *targets = images[number]
         except Exception as error:  # decoders of broken files raise nearly anything
-            cause = " ".join(str(error).split())[:120] or type(error).__name__
+            cause = in_a_line(error, 120) or type(error).__name__
             raise ClarityError(
                 f"data.name {name}: image {number} of its part {part} cannot be read ({cause})"
             ) from None

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.layout import Shape
 from clarity.models.ae import PlainAutoencoder
 from clarity.models.base import Autoencoder
@@ -137,7 +137,7 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Au
             }
         )
     except (KeyError, TypeError, ValueError) as error:
-        first = " ".join(str(error).split())[:200]
+        first = in_a_line(error, 200)
         raise ClarityError(f"model {name}: {DESCRIPTION} describes no network: {first}") from None
     if spec.own:
         check_known(code := described_code(description))
@@ -149,7 +149,7 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Au
     try:
         network.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
-        first = " ".join(str(error).split())[:200]
+        first = in_a_line(error, 200)
         raise ClarityError(f"model {name}: weights do not fit {DESCRIPTION}: {first}") from None
     return _channels_last(network).eval()
 

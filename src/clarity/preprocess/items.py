@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.layout import Shape
 from clarity.preprocess.images import ImageProblem, Pixels, Seen, decode, from_array, to_square
 
@@ -92,5 +92,5 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def _broken(path: Path, error: BaseException) -> str:
-    cause = " ".join(str(error).split())[:120]
+    cause = in_a_line(error, 120)
     return f"{path}: not a readable Parquet file ({cause}); run `clarity ingest` to write it anew"

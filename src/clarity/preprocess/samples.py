@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from clarity.errors import in_a_line
+
 #: Larger pictures are refused before a pixel is decoded: about 150 MB of RGB.
 MAX_PIXELS = 50_000_000
 #: What is decoded. EPS and the like, which start other programs, are not.
@@ -67,7 +69,7 @@ def read_samples(content: bytes) -> Samples:
     except UnidentifiedImageError:
         raise ImageProblem(_unknown(content)) from None
     except Exception as error:  # decoders of broken bytes raise nearly anything
-        cause = " ".join(str(error).split()) or type(error).__name__
+        cause = in_a_line(error) or type(error).__name__
         raise ImageProblem(f"broken picture: {cause[:120]}") from None
 
 

@@ -49,10 +49,9 @@ def challengers(
     rolled back are passed over: somebody had a reason; `clarity promote --version N` overrides it.
     """
     by_identity = {one.identity: one for one in versions.values() if one.identity}
-    trainings = [Training(model, seed) for model in params.models for seed in params.seeds]
     ranked: list[tuple[float, int, Version]] = []
     unpublished: list[str] = []
-    for training in workspace(trainings):
+    for training in workspace(params.trainings):
         found = by_identity.get(identity_of(training))
         if found is None:
             unpublished.append(training.name)

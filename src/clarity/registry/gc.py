@@ -14,27 +14,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from clarity.address import project_root
 from clarity.commands import git
 from clarity.errors import ClarityError
 from clarity.files import md5_file
-from clarity.layout import CHECKPOINTS, MLRUNS, Training
+from clarity.layout import CHECKPOINTS, LOCK
 from clarity.params import Params, load_params
 from clarity.processes import busy
 from clarity.redact import printable
 from clarity.registry.history import History
 from clarity.registry.versions import Registry, Version, registry_lock, workspace
 from clarity.score.registered import identity_of
-from clarity.store import experiment_id, open_store
+from clarity.store import experiment_id, open_store, paged
 from clarity.tracking import keys, runs
+from clarity.tracking.publish import publish_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-LOCK = "dvc.lock"
 #: A weights file in a dvc.lock, and its digest.
 _WEIGHTS = re.compile(r"models/[^\n]+/weights\.safetensors\s+(?:hash: md5\s+)?md5: (\w{32})\b")
 
@@ -60,9 +58,7 @@ def run(*, force: bool = False, say: Say = print) -> None:
     root = project_root()
     needed = set(_named(root))
     params = load_params()
-    publishing = root / MLRUNS / ".publish.lock"
-    publishing.parent.mkdir(parents=True, exist_ok=True)
-    with registry_lock(), FileLock(publishing):
+    with registry_lock(), publish_lock(root):
         client = open_store()
         registry = Registry(client, params.gate.name)
         plan = _plan(registry, needed, params)
@@ -78,9 +74,8 @@ def run(*, force: bool = False, say: Say = print) -> None:
 def _plan(registry: Registry, needed: set[str], params: Params) -> Plan:
     client, plan = registry.client, Plan()
     history = History()
-    standing = {*_aliases(client, registry.name), *history.champions, *history.aliases.values()}
-    trainings = [Training(model, seed) for model in params.models for seed in params.seeds]
-    here = {identity_of(training) for training in workspace(trainings)}
+    standing = {*registry.all_aliases().values(), *history.champions, *history.aliases.values()}
+    here = {identity_of(training) for training in workspace(params.trainings)}
     kept: set[str] = set()
     for number, version in registry.versions().items():
         wanted = number in standing or version.identity in here
@@ -126,27 +121,11 @@ def _weights(registry: Registry, version: Version) -> str | None:
         return None
 
 
-def _aliases(client: MlflowClient, name: str) -> set[int]:
-    """Versions that any alias names, ours or a person's."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return {int(one) for one in client.get_registered_model(name).aliases.values()}
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return set()
-        raise
-
-
 def _models(client: MlflowClient) -> Iterator[tuple[str, str | None]]:
     """Logged models and the runs that made them."""
-    token = None
-    while True:
-        page = client.search_logged_models([experiment_id(client)], page_token=token)
-        yield from ((one.model_id, one.source_run_id) for one in page)
-        token = page.token
-        if not token:
-            return
+    experiments = [experiment_id(client)]
+    for one in paged(lambda token: client.search_logged_models(experiments, page_token=token)):
+        yield one.model_id, one.source_run_id
 
 
 def _checkpoints(params: Params) -> Iterator[Path]:

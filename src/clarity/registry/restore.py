@@ -12,7 +12,7 @@ from pathlib import Path
 from clarity.commands import dvc, git, succeeds
 from clarity.errors import ClarityError
 from clarity.files import md5_file
-from clarity.layout import Training
+from clarity.layout import LOCK, Training
 from clarity.params import load_params
 from clarity.redact import printable
 from clarity.registry.lineage import TRAINING
@@ -28,7 +28,6 @@ from clarity.score.registered import (
     digests_of,
 )
 
-LOCK = "dvc.lock"
 Say = Callable[[str], None]
 
 

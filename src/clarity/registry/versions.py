@@ -16,6 +16,7 @@ from clarity.layout import MLRUNS, Training
 from clarity.redact import printable
 from clarity.registry.history import CHALLENGER, CHAMPION
 from clarity.score.detector import Files
+from clarity.store import all_versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,19 +67,16 @@ class Registry:
 
     def versions(self) -> dict[int, Version]:
         """All versions by number, ascending."""
-        found: list[Version] = []
-        token = None
-        while True:
-            page = self.client.search_model_versions(
-                f"name='{self.name}'", max_results=1000, page_token=token
-            )
-            found.extend(_version(one) for one in page)
-            token = page.token
-            if not token:
-                return {one.number: one for one in sorted(found, key=lambda one: one.number)}
+        found = [_version(one) for one in all_versions(self.client, self.name)]
+        return {one.number: one for one in sorted(found, key=lambda one: one.number)}
 
     def aliases(self) -> dict[str, int]:
         """Where `champion` and `challenger` stand."""
+        ours = (CHAMPION, CHALLENGER)
+        return {alias: at for alias, at in self.all_aliases().items() if alias in ours}
+
+    def all_aliases(self) -> dict[str, int]:
+        """Where every alias stands, ours or a person's."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -87,11 +85,7 @@ class Registry:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return {}
             raise
-        return {
-            alias: int(number)
-            for alias, number in standing.items()
-            if alias in (CHAMPION, CHALLENGER)
-        }
+        return {alias: int(number) for alias, number in standing.items()}
 
     def set_alias(self, alias: str, number: int | None) -> None:
         """Move an alias, or take it away; the model's tag says that it was us."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from clarity.choice import FUSED
 from clarity.evaluate import parts
 from clarity.evaluate.reconstruction import ssim
-from clarity.evaluate.sides import TINY
 from clarity.evaluate.spectrum import log_spectral_distance
 from clarity.models.base import to_input, to_unit
 
@@ -107,9 +106,4 @@ class _Passed:
             return self._bands[name]
         if name == "latent":
             return self.scorer.mahalanobis(self._through[1].flatten(1).float())
-        first, second = (
-            (self.signal(one).clamp_min(TINY).log() - self.scorer.centre[one])
-            / self.scorer.spread[one]
-            for one in ("normalised", "latent")
-        )
-        return first + second
+        return self.scorer.combined(self.signal("normalised"), self.signal("latent"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.files import sha256_bytes
 from clarity.layout import PARAMS, Training
 from clarity.redact import printable, redact
@@ -184,4 +184,4 @@ def files_of(name: str, number: int, tags: Mapping[str, str] | None = None) -> F
 
 def _first(error: Exception) -> str:
     """An error of MLflow's in one line of at most 150 characters, without an address's secrets."""
-    return redact(" ".join(str(error).split()))[:150] or type(error).__name__
+    return redact(in_a_line(error))[:150] or type(error).__name__

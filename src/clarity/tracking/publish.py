@@ -18,7 +18,7 @@ from filelock import FileLock
 from clarity.address import project_root, sqlite_file
 from clarity.errors import ClarityError
 from clarity.files import sha256_bytes, write_json
-from clarity.layout import MLRUNS, PUBLISHED, Shape, Training
+from clarity.layout import MLRUNS, PUBLISHED, Shape
 from clarity.machine import refusal
 from clarity.params import Params, load_params
 from clarity.redact import redact
@@ -48,6 +48,13 @@ FORMER_DESCRIPTION = (
 TOLERANCE = 1e-6
 
 
+def publish_lock(root: Path) -> FileLock:
+    """Held by whoever writes a project's runs and versions."""
+    path = root / MLRUNS / ".publish.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path)
+
+
 def run(numbers: Mapping[int, str] | None = None, *, mend: bool = False) -> None:
     """Publish every training of params.yaml, and the comparison.
 
@@ -63,11 +70,8 @@ def run(numbers: Mapping[int, str] | None = None, *, mend: bool = False) -> None
 
     params = load_params()
     data = Dataset.read(params)
-    trainings = [Training(model, seed) for model in params.models for seed in params.seeds]
-    everything = [Facts.read(params, training) for training in trainings]
-    lock = project_root() / MLRUNS / ".publish.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    everything = [Facts.read(params, training) for training in params.trainings]
+    with publish_lock(project_root()):
         client = open_store()
         try:
             Publisher(client, params, data, numbers or {}, mend=mend).publish(everything)

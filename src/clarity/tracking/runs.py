@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from clarity.score.registered import TAG_FINGERPRINT, TAG_NAME
+from clarity.store import paged
 from clarity.tracking import keys
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.store.entities import PagedList
 
 #: Most metrics that MLflow takes in one call.
 BATCH = 1000
@@ -33,10 +35,8 @@ def all_runs(client: MlflowClient, experiment: str) -> list[Run]:
     """Every run that Clarity made in an experiment, newest first, deleted ones too."""
     from mlflow.entities import ViewType
 
-    found: list[Run] = []
-    token: str | None = None
-    while True:
-        page = client.search_runs(
+    def page(token: str | None) -> PagedList[Run]:
+        return client.search_runs(
             [experiment],
             f"tags.`{keys.KIND}` LIKE '%'",
             ViewType.ALL,
@@ -44,10 +44,8 @@ def all_runs(client: MlflowClient, experiment: str) -> list[Run]:
             order_by=["attributes.start_time DESC"],
             page_token=token,
         )
-        found.extend(page)
-        token = page.token
-        if not token:
-            return found
+
+    return list(paged(page))
 
 
 def of_fingerprint(client: MlflowClient, experiment: str, name: str, fingerprint: str) -> list[Run]:

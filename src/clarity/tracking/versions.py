@@ -14,6 +14,7 @@ import clarity
 from clarity.errors import ClarityError
 from clarity.score.detector import Files
 from clarity.score.registered import TAG_IDENTITY, TAG_TRAINING_DATA, files_of
+from clarity.store import all_versions
 from clarity.tracking import keys, notes
 from clarity.tracking.facts import Dataset, Facts
 
@@ -39,16 +40,11 @@ class Published:
 def existing(client: MlflowClient, name: str) -> dict[str, Published]:
     """Versions by identity; of two with one identity, the older."""
     found: dict[str, Published] = {}
-    token: str | None = None
-    while True:
-        page = client.search_model_versions(f"name='{name}'", max_results=1000, page_token=token)
-        for version in sorted(page, key=lambda one: int(one.version)):
-            if identity := version.tags.get(TAG_IDENTITY):
-                one = Published(int(version.version), version.model_id, version.run_id or "")
-                found.setdefault(identity, one)
-        token = page.token
-        if not token:
-            return found
+    for version in sorted(all_versions(client, name), key=lambda one: int(one.version)):
+        if identity := version.tags.get(TAG_IDENTITY):
+            one = Published(int(version.version), version.model_id, version.run_id or "")
+            found.setdefault(identity, one)
+    return found
 
 
 def in_order(facts: list[Facts], numbers: Mapping[int, str]) -> list[tuple[Facts, int | None]]:
