@@ -34,7 +34,7 @@ def open_source(data: Data) -> Source:
         return table.open_source(data.path, data.name)
     from clarity.ingest import torchvision_set
 
-    assert data.name is not None  # params.py refuses torchvision without a name
+    assert data.name is not None  # `clarity.params` refuses torchvision without a name
     return torchvision_set.open_source(data.path, data.name)
 
 
