@@ -32,11 +32,17 @@ TINY = {
     "threads": 1,
     "models": {
         "conv-small": {"family": "conv", "widths": [4, 8], "train": None},
-        "fcn-small": {"family": "fcn", "widths": [16], "latent": 3, "train": None},
+        "fcn-small": {
+            "family": "fcn",
+            "widths": [16],
+            "latent": 3,
+            "train": {"epochs": 1, "compute": None, "batch_size": None},
+        },
         "pca-3": {"family": "pca", "latent": 3},
     },
     "train": {"epochs": 1, "grids": 2},
-    "compare": {"resamples": 200},
+    "preprocess": {"anomalies": {"per_kind": 16}},
+    "compare": {"resamples": 200, "dpi": 50},
     "evaluate": {"pairs": 4, "steps": 4, "samples": 8, "components": 2},
 }
 

@@ -67,8 +67,8 @@ def sample(n: int, seed: int, shift: float = 0.0) -> Sample:
 
 
 def test_like_pictures_are_rarely_called_different() -> None:
-    calls = [measure(sample(100, i), sample(60, i + 500), SETTINGS).drifted for i in range(20)]
-    assert sum(calls) <= 1
+    calls = [measure(sample(100, i), sample(60, i + 500), SETTINGS).drifted for i in range(8)]
+    assert not any(calls)
 
 
 @pytest.mark.parametrize(

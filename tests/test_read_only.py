@@ -33,6 +33,7 @@ def locked(project: Project) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_a_read_only_store_fails_no_training_no_score_and_no_server(locked: Project) -> None:
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -94,7 +94,14 @@ def _edit_data(root: Path) -> None:
     os.utime(path)
 
 
-@pytest.mark.parametrize("edit", [_edit_code, _edit_parameters, _edit_data])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        _edit_code,
+        pytest.param(_edit_parameters, marks=pytest.mark.slow),
+        pytest.param(_edit_data, marks=pytest.mark.slow),
+    ],
+)
 def test_what_changes_while_a_stage_runs_is_not_recorded(
     edit: Callable[[Path], None], project: Project
 ) -> None:

@@ -20,7 +20,7 @@ from clarity.statistics import (
 )
 
 DATA_SETS = 2000
-SEEDS = [1, 3, 5]
+SEEDS = [1, 3, pytest.param(5, marks=pytest.mark.slow)]
 
 
 def effects(rng, groups, people, seeds, *, person=1.0, training=0.3, both=0.3, noise=0.7):

@@ -107,6 +107,7 @@ def test_what_a_slow_server_missed_is_delivered_later_in_order_once(
         assert [point.step for point in points] == list(range(EPOCHS))
 
 
+@pytest.mark.slow
 def test_a_version_gets_its_old_number_behind_reserved_ones(world: Path) -> None:
     name = f"{load_params().gate.name}-numbered"
     text = Path("params.yaml").read_text()

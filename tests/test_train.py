@@ -234,13 +234,14 @@ def test_the_fingerprint_follows_what_shapes_the_training_and_nothing_else(
     assert len({start, longer, coded, current()}) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_training_goes_on_to_the_same_bytes(change: Change) -> None:
     """SIGKILL, then SIGTERM, then to the end, all through the command line."""
     change(
-        epochs=40,
-        compute=60 * gflop_per_image(build(load_params().model("vae"), "vae", SHAPE)),
-        patience=60,
+        epochs=24,
+        compute=36 * gflop_per_image(build(load_params().model("vae"), "vae", SHAPE)),
+        patience=36,
     )
     training = Training("vae", 0)
     environment = os.environ | {

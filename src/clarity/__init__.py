@@ -18,6 +18,8 @@ for _name, _value in {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
+    # Not telemetry: large tensors in pages of 2 MB (docs/training.md, Speed).
+    "THP_MEM_ALLOC_ENABLE": "1",
 }.items():
     os.environ.setdefault(_name, _value)
 # Threads of libgomp that wait spin, by default so long that a step of two threads takes ten times

@@ -207,6 +207,7 @@ def test_the_same_bytes_twice_and_no_path_time_or_version(
     assert wanted <= {path.name for path in (tmp_path / "reports").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_chart_in_another_resolution_changes_no_number(
     reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

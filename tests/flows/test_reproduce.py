@@ -75,6 +75,7 @@ def test_runs_what_is_stale_and_ends_as_dvc_repro_does(
     assert {"stages", "comparison", "progress-train-fcn-small-0"} <= kinds
 
 
+@pytest.mark.slow
 def test_dvcs_table_torn_by_a_kill_is_mended(project: Path, run: Run, server: str) -> None:
     torn = project / ".dvc" / "tmp" / "rwlock"
     torn.parent.mkdir(exist_ok=True)

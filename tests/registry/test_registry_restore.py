@@ -105,6 +105,7 @@ def test_a_version_comes_back_with_the_same_digests(repository: Path, here: Path
     assert not place.exists()
 
 
+@pytest.mark.slow
 def test_retraining_brings_the_data_and_says_the_stages_own_cause(
     repository: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from clarity.evaluate.forward import decode
 from clarity.evaluate.reconstruction import SSIM_REACH, SSIM_SIGMA, gaussian
 from clarity.evaluate.spectrum import luma
 from clarity.models.base import Autoencoder
+from clarity.models.lean import piq
 
 #: A latent element counts as active when the variance of its posterior mean is above this.
 ACTIVE = 0.01
@@ -90,9 +91,7 @@ def haarpsi_steps(images: Tensor) -> Tensor:
 
     What rounding alone makes of two equal images, below 10⁻⁶, counts as no step.
     """
-    from piq import haarpsi
-
-    apart = 1 - haarpsi(images[1:], images[:-1], reduction="none").double()
+    apart = 1 - piq("haarpsi").haarpsi(images[1:], images[:-1], reduction="none").double()
     return torch.where(apart > ROUNDING, apart, 0.0)
 
 

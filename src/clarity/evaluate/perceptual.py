@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import piq
 import torch
 from torch import Tensor
 
 from clarity.measures import MEASURES
+from clarity.models.lean import piq
 
 Compared = Callable[[Tensor, Tensor], Tensor]
 
@@ -21,23 +21,23 @@ def _mdsi(x: Tensor, y: Tensor) -> Tensor:
     """MDSI, which is of colours: grey images with three equal channels."""
     if x.shape[1] == 1:
         x, y = (image.expand(-1, 3, -1, -1) for image in (x, y))
-    values: Tensor = piq.mdsi(x, y, reduction="none")
+    values: Tensor = piq("mdsi").mdsi(x, y, reduction="none")
     return values
 
 
 #: HaarPSI without its first halving: that stands for looking at a large picture from a distance,
 #: and 64 pixels are looked at enlarged. MS-SSIM with a window of 3, or five scales need 161 pixels.
 _ALL: dict[str, Compared] = {
-    "haarpsi": partial(piq.haarpsi, reduction="none", subsample=False),
-    "gmsd": partial(piq.gmsd, reduction="none"),
+    "haarpsi": partial(piq("haarpsi").haarpsi, reduction="none", subsample=False),
+    "gmsd": partial(piq("gmsd").gmsd, reduction="none"),
 }
 #: Ten times the price: measured on at most `SAMPLED` normals of the populations that are compared.
 _SAMPLE: dict[str, Compared] = {
     "mdsi": _mdsi,
-    "fsim": partial(piq.fsim, reduction="none", chromatic=False),
-    "vif": partial(piq.vif_p, reduction="none"),
-    "dss": partial(piq.dss, reduction="none"),
-    "ms_ssim": partial(piq.multi_scale_ssim, reduction="none", kernel_size=3),
+    "fsim": partial(piq("fsim").fsim, reduction="none", chromatic=False),
+    "vif": partial(piq("vif").vif_p, reduction="none"),
+    "dss": partial(piq("dss").dss, reduction="none"),
+    "ms_ssim": partial(piq("ms_ssim").multi_scale_ssim, reduction="none", kernel_size=3),
 }
 EVERY, SAMPLE = tuple(_ALL), tuple(_SAMPLE)
 SAMPLED = 128

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from clarity.models.base import Autoencoder
+from clarity.models.lean import flop_counter
 
 #: A training step costs about three forward passes: one forward, two backward (Kaplan et al. 2020).
 TRAINING = 3
@@ -15,11 +16,9 @@ def flops(model: Autoencoder) -> int:
 
     Products of matrices and convolutions, as torch counts them; activations are left out.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
     device = next(iter(model.state_dict().values())).device
     image = torch.zeros(1, *model.shape.planes, device=device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), flop_counter() as counter:
         model(image)
     return int(counter.get_total_flops())
 

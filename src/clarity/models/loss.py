@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clarity.models.base import to_unit
+from clarity.models.lean import piq
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -38,9 +39,7 @@ def charbonnier(made: Tensor, original: Tensor) -> Tensor:
 
 def ssim(made: Tensor, original: Tensor) -> Tensor:
     """1 - SSIM (Wang et al. 2004), window 11, σ 1.5."""
-    import piq
-
-    value: Tensor = piq.ssim(to_unit(made), to_unit(original), downsample=False)
+    value: Tensor = piq("ssim").ssim(to_unit(made), to_unit(original), downsample=False)
     return 1 - value
 
 
@@ -50,15 +49,13 @@ def ms_ssim(made: Tensor, original: Tensor) -> Tensor:
     Put together here from piq's SSIM: its own product has no gradient where a scale is not alike at
     all, which untrained networks are. Each channel by itself, as there.
     """
-    import piq
-
     side = original.shape[-1]
     x, y = (to_unit(one).reshape(-1, 1, side, side) for one in (made, original))
     total = torch.ones(len(x), device=x.device)
     for place, weight in enumerate(SCALES):
         if place:
             x, y = (nn.functional.avg_pool2d(one, 2) for one in (x, y))
-        both, structure = piq.ssim(
+        both, structure = piq("ssim").ssim(
             x, y, kernel_size=WINDOW, downsample=False, full=True, reduction="none"
         )
         likeness = both if place == len(SCALES) - 1 else structure

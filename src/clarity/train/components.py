@@ -26,17 +26,19 @@ def fit_components(images: Images, latent: int, name: str) -> tuple[Tensor, Tens
     Raises:
         ClarityError: more components than images.
     """
-    from sklearn.decomposition import PCA, IncrementalPCA
-
     count, shape = len(images), images.shape
     if latent > min(count, shape.elements):
         raise ClarityError(
             f"models.{name}.latent: {latent} components of {count} training images; "
             f"at most {min(count, shape.elements)} are possible"
         )
-    if count <= at_most(EXACT, shape):
-        solver = "full" if count <= max(FULL, latent) else "arpack"
-        pca = PCA(latent, svd_solver=solver, random_state=0)
+    exact = count <= at_most(EXACT, shape)
+    if exact and count <= max(FULL, latent):
+        return _full(_matrix(images, torch.arange(count)), latent)
+    from sklearn.decomposition import PCA, IncrementalPCA
+
+    if exact:
+        pca = PCA(latent, svd_solver="arpack", random_state=0)
         pca.fit(_matrix(images, torch.arange(count)))
     else:
         pca = IncrementalPCA(latent)
@@ -47,6 +49,18 @@ def fit_components(images: Images, latent: int, name: str) -> tuple[Tensor, Tens
             end = count if start == starts[-1] else start + size
             pca.partial_fit(_matrix(images, torch.arange(start, end)))
     return _tensor(pca.mean_), _tensor(pca.components_)
+
+
+def _full(matrix: np.ndarray, latent: int) -> tuple[Tensor, Tensor]:
+    """Mean and first right singular vectors, each with its largest entry positive.
+
+    Here and not by scikit-learn, whose import takes longer than a few hundred images' fit.
+    """
+    mean = matrix.mean(axis=0)
+    _, _, axes = np.linalg.svd(matrix - mean, full_matrices=False)
+    axes = axes[:latent]
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1, keepdims=True), axis=1)
+    return _tensor(mean), _tensor(axes * np.sign(largest))
 
 
 def _matrix(images: Images, rows: Tensor) -> np.ndarray:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from clarity.errors import ClarityError
 from clarity.models.base import Autoencoder, to_input, to_unit
+from clarity.models.lean import adamw, take_step
 from clarity.params import Train
 from clarity.train.augment import augment, noisy, relight
 from clarity.train.budget import Budget
@@ -84,7 +85,7 @@ def fit(
         SystemExit: SIGTERM or SIGINT came; the checkpoint is saved.
     """
     recipe, count = setting.recipe, len(setting.train)
-    optimizer = torch.optim.AdamW(parameter_groups(network, recipe.weight_decay), fused=True)
+    optimizer = adamw(parameter_groups(network, recipe.weight_decay))
     batches = math.ceil(count / recipe.batch_size)
     steps = max(budget.steps for budget in setting.budgets.values())
     # What the rate and the KL term grow over: the same steps whatever other budget is asked for.
@@ -124,7 +125,7 @@ def fit(
                 norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
                 if not math.isfinite(norm.item()):
                     raise _diverged(setting, state, rate)
-                optimizer.step()
+                take_step(optimizer)
                 state.step += 1
                 follow(averaged, network, state.step, recipe.average)
                 taken = time.monotonic() - started

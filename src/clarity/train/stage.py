@@ -26,7 +26,7 @@ from clarity.files import note_json, write_bytes, write_json, write_text
 from clarity.layout import Training, normals
 from clarity.models.base import Autoencoder
 from clarity.models.build import build, describe
-from clarity.models.device import prepare
+from clarity.models.device import hold_memory, prepare
 from clarity.models.flops import gflop_per_image
 from clarity.models.loss import criterion
 from clarity.models.own import check
@@ -64,6 +64,7 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
         known = ", ".join(map(str, params.seeds))
         raise ClarityError(f"params.yaml: seeds: {seed} is not listed; there are {known}")
     device = prepare(params.device, params.threads)
+    hold_memory()
     precision = resolve_precision(recipe.precision, device)
     shape = params.preprocess.shape
     train, val = (open_images(normals(split), shape, device) for split in ("train", "val"))
