@@ -35,9 +35,9 @@ $(READY): requirements.txt pyproject.toml | $(UV)
 
 setup: $(READY) ## Virtual environment with the locked requirements (repro and test do it themselves)
 
-lock: | $(UV) ## Compile requirements.in into requirements.txt
+lock: | $(UV) ## Compile pyproject.toml's dependencies into requirements.txt
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-	  requirements.in --output-file requirements.txt
+	  pyproject.toml --extra flows --extra dev --output-file requirements.txt
 
 repro: $(READY) ## The main job: every model, trained, evaluated, compared, published
 	@clarity check

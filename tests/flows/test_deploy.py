@@ -29,7 +29,7 @@ def test_every_parameter_is_explained_and_schedules_make_runs(
     deployable: Path, run: Run, server: str
 ) -> None:
     """With other versions of fastapi the server does not start or refuses the deployment, with
-    other versions of SQLAlchemy no run is ever made: requirements.in pins both."""
+    other versions of SQLAlchemy no run is ever made: pyproject.toml pins both."""
     done = run(sys.executable, "-m", "pipelines.deploy", PREFECT_API_URL=server)
     assert done.returncode == 0, done.stderr
     deployments = {one["name"]: one for one in post(server, "/deployments/filter")}
