@@ -19,6 +19,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One test makes the finished project while the others begin with what needs none."""
+    needing = [one for one in items if "finished" in getattr(one, "fixturenames", ())]
+    others = [one for one in items if "finished" not in getattr(one, "fixturenames", ())]
+    items[:] = needing[:1] + others + needing[1:]
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A tiny project after `dvc repro`, committed. Read it; change only copies (`project`)."""
