@@ -37,7 +37,7 @@ setup: $(READY) ## Virtual environment with the locked requirements (repro and t
 
 lock: | $(UV) ## Compile pyproject.toml's dependencies into requirements.txt
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-	  pyproject.toml --extra flows --extra dev --output-file requirements.txt
+	  pyproject.toml --extra flows --extra team --extra dev --output-file requirements.txt
 
 repro: $(READY) ## The main job: every model, trained, evaluated, compared, published
 	@clarity check
@@ -88,10 +88,10 @@ format: $(READY) ## Let the linter and formatter mend what they can
 test test-all: export OMP_WAIT_POLICY := PASSIVE
 
 test: $(READY) ## The tests, but those that take minutes
-	@pytest -n 2
+	@pytest -n 2 --dist loadgroup
 
 test-all: $(READY) ## Every test
-	@pytest -n 2 -m ''
+	@pytest -n 2 --dist loadgroup -m ''
 
 chaos: $(READY) ## Kills, full disks and doubles at random moments, and whether the next run mends it
 	@python benchmarks/chaos.py

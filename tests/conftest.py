@@ -12,6 +12,14 @@ from filelock import FileLock
 from project import Project, make_project
 
 _numbers = itertools.count()
+#: Folders and files of tests with a world of their own.
+TOGETHER = {
+    "eye",
+    "compare",
+    "test_evaluate_stage.py",
+    "test_docs_python.py",
+    "test_two_at_once.py",
+}
 
 # A shell's background job inherits "ignore Ctrl-C", and so would the servers that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -19,12 +27,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One test makes the finished project while the others begin with what needs none."""
-    needing = [one for one in items if "finished" in getattr(one, "fixturenames", ())]
-    others = [one for one in items if "finished" not in getattr(one, "fixturenames", ())]
-    items[:] = needing[:1] + others + needing[1:]
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests that share what takes long to make run in one process, so that it is made once."""
+    for part in TOGETHER & set(item.path.parts):
+        item.add_marker(pytest.mark.xdist_group(part))
 
 
 @pytest.fixture(scope="session")
