@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clarity.choice import FUSED, PANEL
-from clarity.compare.glossary import SCORES
+from clarity.compare.glossary import SCORES, signal
 from clarity.compare.results import ModelResults, Results
 from clarity.compare.table import Row
 from clarity.compare.words import listed, whole
@@ -38,17 +38,31 @@ def unseen(results: Results, table: list[Row]) -> dict[str, Any] | None:
     if not rows:
         return None
     told = [(row, _weights(results.by_name(row["model"]))) for row in rows]
-    return {"rows": told, "weighed": any(weights for _, weights in told)}
+    names = sorted({name for _, weights in told for name, _ in weights}, key=_in_order)
+    return {
+        "rows": [
+            (row, ", ".join(f"{name} {whole(share)}" for name, share in weights))
+            for row, weights in told
+        ],
+        "weighed": bool(names),
+        "signals": [(name, text) for name in names if (text := signal(name))],
+    }
 
 
-def _weights(model: ModelResults) -> str:
-    """``spectrum 40 %, peak 35 %``: mean shares over seeds, of those that round to one per cent."""
+def _in_order(name: str) -> tuple[str, int]:
+    """Signals of one sort by their number."""
+    sort, _, number = name.partition("_")
+    return sort, int(number) if number.isdecimal() else 0
+
+
+def _weights(model: ModelResults) -> list[tuple[str, float]]:
+    """Signals with their mean share over seeds, of those that round to one per cent."""
     if model.best_score != FUSED:
-        return ""
+        return []
     found = [content.get("fused_weights") or {} for content in model.details]
     mean = {name: sum(one.get(name, 0.0) for one in found) / len(found) for name in found[0]}
     ordered = sorted(mean.items(), key=lambda one: (-one[1], one[0]))
-    return ", ".join(f"{name} {whole(share)}" for name, share in ordered if share >= 0.005)
+    return [(name, share) for name, share in ordered if share >= 0.005]
 
 
 def obvious(results: Results) -> list[tuple[str, str]]:

@@ -95,6 +95,21 @@ SCORES = {
     "fused": "all the others, weighed by a regression on validation images",
     "elbo": "the negative evidence lower bound: how unlikely the VAE finds the image",
 }
+#: Signals that only the fused score uses, by what their names begin with; a number follows.
+_SIGNALS = {
+    "joint": "how unusual all of them are together, as the normals vary (Mahalanobis)",
+    "patch_": "the largest error of a patch of {} pixels, over what varies in it",
+    "share_": "the error of detail of {} cycles an image and up to twice as fine, over its own power",
+    "band_": "the error of detail of {} cycles an image and up to twice as fine",
+}
+
+
+def signal(name: str) -> str:
+    """What a signal of the fused score measures; empty where this version does not know it."""
+    for start, text in _SIGNALS.items():
+        if name.startswith(start):
+            return text.format(name.removeprefix(start))
+    return SCORES.get(name, "")
 
 
 def terms(results: Results) -> list[Term]:
