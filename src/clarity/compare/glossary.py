@@ -99,8 +99,8 @@ SCORES = {
 _SIGNALS = {
     "joint": "how unusual all of them are together, as the normals vary (Mahalanobis)",
     "patch_": "the largest error of a patch of {} pixels, over what varies in it",
-    "share_": "the error of detail of {} cycles an image and up to twice as fine, over its own power",
-    "band_": "the error of detail of {} cycles an image and up to twice as fine",
+    "share_": "the error of detail of {} cycles an image, up to twice as fine, over its own power",
+    "band_": "the error of detail of {} cycles an image, up to twice as fine",
 }
 
 
