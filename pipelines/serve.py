@@ -41,7 +41,8 @@ from pipelines.worker import launch as launch_worker
 def serving(port: int) -> Iterator[tuple[str, groups.Group]]:
     """A lasting server on ``port``, announced to the project: its address and its process."""
     own = f"http://127.0.0.1:{port}/api"
-    if os.environ.get(API):
+    # Whoever was told to export the address of this very server may start it again.
+    if os.environ.get(API, own) != own:
         raise ClarityError(
             f"{API}={os.environ[API]} names a server already; `make deploy` deploys to it, or "
             f"unset {API} to start one here"
