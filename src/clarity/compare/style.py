@@ -42,6 +42,13 @@ def name_families(families: Sequence[str]) -> None:
         COLOURS[family], MARKS[family] = _MORE[place % len(_MORE)]
 
 
+def shade(family: str, place: int, sizes: int) -> str:
+    """The family's colour for the model at ``place`` of ``sizes``: paler the smaller it is."""
+    white = 0.55 * (1 - (place + 1) / sizes)
+    parts = (int(COLOURS[family][at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (255 - part) * white):02X}" for part in parts)
+
+
 def dash(place: int, sizes: int) -> Any:
     """The line of the model at ``place`` of ``sizes``: the largest is always solid."""
     lines = {1: DASHES[2:3], 2: (DASHES[0], DASHES[2]), 3: DASHES[:3]}.get(sizes, DASHES)

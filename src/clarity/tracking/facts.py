@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from clarity.compare.style import name_families, shade
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes, sha256_file, sha256_tree
 from clarity.layout import INDEX, SOURCE, Shape, Training
@@ -117,7 +118,16 @@ def identity_tags(params: Params, training: Training, fingerprint: str) -> dict[
         "mlflow.source.name": f"dvc repro {stage}",
         "mlflow.source.type": "PROJECT",
         "mlflow.runName": training.name,
+        "mlflow.runColor": _colour(params, training.model),
     }
+
+
+def _colour(params: Params, model: str) -> str:
+    """A run's colour in MLflow's charts: the report's; MLflow itself draws one at random."""
+    name_families(sorted({one.family for one in params.models.values()}))
+    family = params.model(model).family
+    members = [name for name in params.models if params.model(name).family == family]
+    return shade(family, members.index(model), len(members))
 
 
 @dataclass(frozen=True)
