@@ -118,7 +118,7 @@ def identity_tags(params: Params, training: Training, fingerprint: str) -> dict[
         "mlflow.source.name": f"dvc repro {stage}",
         "mlflow.source.type": "PROJECT",
         "mlflow.runName": training.name,
-        "mlflow.runColor": _colour(params, training.model),
+        keys.COLOUR: _colour(params, training.model),
     }
 
 

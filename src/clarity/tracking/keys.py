@@ -20,6 +20,8 @@ PROCESS = "clarity.process"
 SIZE = "clarity.size"
 #: Place in params.yaml: what the UI's view is sorted by, so that sizes stand in order.
 ORDER = "clarity.order"
+#: MLflow's own: what its charts draw a run in.
+COLOUR = "mlflow.runColor"
 DIRTY = "clarity.commit_dirty"
 #: The model version that a run's training became.
 VERSION = "clarity.version"

@@ -161,6 +161,8 @@ class Publisher:
         number_there = None if version is None else str(version.number)
         if tags.get(keys.CONTENT) == content and tags.get(keys.VERSION) == number_there:
             self._make_current(run)
+            if tags.get(keys.COLOUR) != one.tags[keys.COLOUR]:  # another size of the family came
+                runs.log(self.client, run_id, tags={keys.COLOUR: one.tags[keys.COLOUR]})
             return run_id
         runs.log(self.client, run_id, params=runs.new_params(run, one.params))
         self._curves(run, one)
