@@ -18,6 +18,8 @@ _NUMBER = re.compile(r"\(?os error (\d+)\)?|\[[Ee]rrno (\d+)\]")
 _SQLITE = re.compile(
     r"database or disk is full|disk I/O error|attempt to write a readonly database"
 )
+#: An MLflow server with accounts, in its client's words.
+_DENIED = re.compile(r"API request to endpoint \S+ failed with error code (40[13]) ")
 _MEMORY = re.compile(
     r"can't allocate memory|[Cc]annot allocate memory|out of memory|std::bad_alloc|failed to map"
     r" segment|cannot allocate"
@@ -43,6 +45,11 @@ def refusal(error: BaseException, database: str = "") -> str | None:
         if (number := disk_error(one)) is not None:
             where = getattr(one, "filename", None) or os.getcwd()
             return f"{where}: {os.strerror(number)}"
+        if found := _DENIED.search(str(one)):
+            return (
+                f"{database or 'MLflow'}: refused ({found[1]}); this account may not do that: see "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ask whoever runs it"
+            )
         if found := _SQLITE.search(str(one)):
             return f"{database or 'MLflow'}: {found[0]}"
         if isinstance(one, MemoryError) or _MEMORY.search(str(one)):
