@@ -37,7 +37,7 @@ from clarity.params.models import (
     TrainOverrides,
     loss_words,
 )
-from clarity.params.section import Section, Seed
+from clarity.params.section import LISTED, Section, Seed
 from clarity.problems import first_problem, short
 from clarity.yaml_text import parse_mapping
 
@@ -79,7 +79,7 @@ class Params(Section):
 
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=1024)]
-    seeds: tuple[Seed, ...]
+    seeds: Annotated[tuple[Seed, ...], LISTED]
     data: Data
     preprocess: Preprocess
     train: Train
@@ -88,11 +88,6 @@ class Params(Section):
     compare: Compare
     gate: Gate
     drift: Drift
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @field_validator("seeds")
     @classmethod

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from clarity.errors import ClarityError
 from clarity.layout import PARAMS, Shape
-from clarity.params.section import Positive, Section, Seed, Share
+from clarity.params.section import LISTED, Positive, Section, Seed, Share
 
 AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photograph"]
 SYNTHETIC: tuple[str, ...] = get_args(AnomalyKind)
@@ -115,16 +115,11 @@ class Labelled(Section):
 class Anomalies(Section):
     """Synthetic anomalies, made where the source brings none; and who gets those it brings."""
 
-    kinds: tuple[AnomalyKind, ...] = Field(min_length=1)
+    kinds: Annotated[tuple[AnomalyKind, ...], LISTED] = Field(min_length=1)
     #: At most so many of each kind in a split; there are never more than normal images.
     per_kind: Positive
     #: null, or left out: labelled anomalies are only in the source's own splits and in ``test``.
     labelled: Labelled | None = None
-
-    @field_validator("kinds", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @field_validator("kinds")
     @classmethod

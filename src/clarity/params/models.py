@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from clarity.layout import Shape
-from clarity.params.section import Positive, Section, Share, Width
+from clarity.params.section import LISTED, Positive, Section, Share, Width
 from clarity.problems import short
 
 #: Families of Clarity's own, in the order in which they are shown.
@@ -114,9 +114,9 @@ class Model(Section):
     #: One of `FAMILIES`, or ``FILE.py:CLASS`` (in networks/) or ``MODULE:CLASS`` of one's own.
     family: str
     #: Units of the hidden layers (fcn) or channels of the convolutions, from the image inwards.
-    widths: tuple[Width, ...] = ()
+    widths: Annotated[tuple[Width, ...], LISTED] = ()
     #: The same from the bottleneck outwards, where it is not the mirror image (fcn only).
-    decoder_widths: tuple[Width, ...] | None = None
+    decoder_widths: Annotated[tuple[Width, ...] | None, LISTED] = None
     #: Elements of the bottleneck; null for conv, whose last feature map is the bottleneck.
     latent: Positive | None = None
     #: Keyword arguments of the constructor, for a network of one's own.
@@ -137,11 +137,6 @@ class Model(Section):
                 "the file in networks/, or MODULE:CLASS"
             )
         return value
-
-    @field_validator("widths", "decoder_widths", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _possible(self) -> Model:

@@ -160,9 +160,7 @@ class Publisher:
         content = sha256_bytes(f"{one.content} {self.epochs}".encode())
         number_there = None if version is None else str(version.number)
         if tags.get(keys.CONTENT) == content and tags.get(keys.VERSION) == number_there:
-            self._make_current(run)
-            if tags.get(keys.COLOUR) != one.tags[keys.COLOUR]:  # another size of the family came
-                runs.log(self.client, run_id, tags={keys.COLOUR: one.tags[keys.COLOUR]})
+            self._make_current(run, one)
             return run_id
         runs.log(self.client, run_id, params=runs.new_params(run, one.params))
         self._curves(run, one)
@@ -176,7 +174,7 @@ class Publisher:
             self.versions[one.identity] = version
         runs.log(self.client, run_id, [(0, one.metrics)], model_id=version.model_id)
         self._end(run, one)
-        self._make_current(run)
+        self._make_current(run, one)
         done = {
             **one.tags,
             keys.VERSION: str(version.number),
@@ -208,11 +206,12 @@ class Publisher:
             run_name=one.training.name,
         )
 
-    def _make_current(self, run: Run) -> None:
-        """Mark a run as one of what params.yaml asks for now."""
+    def _make_current(self, run: Run, one: Facts) -> None:
+        """Mark a run as one of what params.yaml asks for now, in its colour among these models."""
         tags, run_id = run.data.tags, run.info.run_id
-        if tags.get(keys.CURRENT) != "true":
-            self.client.set_tag(run_id, keys.CURRENT, "true")
+        marks = {keys.CURRENT: "true", keys.COLOUR: one.tags[keys.COLOUR]}
+        if any(tags.get(key) != value for key, value in marks.items()):
+            runs.log(self.client, run_id, tags=marks)
         if keys.SUPERSEDED_BY in tags:
             self.client.delete_tag(run_id, keys.SUPERSEDED_BY)
 
