@@ -14,6 +14,7 @@ import pytest
 from project import Project
 
 from clarity.errors import ClarityError
+from clarity.machine import refusal
 from clarity.registry.history import History
 
 #: Command, the most bytes that a file may grow to, and what its line must name. 2 kB is less than
@@ -128,3 +129,11 @@ def test_a_tampered_history_is_read_or_refused_in_one_line(
         assert history.asked("ab" * 16, {1: "a" * 64}) in (True, False)
     assert refused
     assert not any("\n" in line for line in refused)
+
+
+def test_an_account_that_may_not_is_one_line() -> None:
+    from mlflow.exceptions import MlflowException
+
+    said = "API request to endpoint /api/x failed with error code 403 != 200. Response body: 'no'"
+    assert "http://team: refused (403)" in (refusal(MlflowException(said), "http://team") or "")
+    assert refusal(MlflowException("API request failed with error code 500")) is None
