@@ -77,15 +77,11 @@ def address(project: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(address: str) -> Iterator[Page]:
-    """A browser that has closed MLflow's assistant, as every user does at once."""
+    """A browser that has never been at MLflow."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1600, "height": 1200})
         page.set_default_timeout(WAIT)
-        page.add_init_script(
-            "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');"
-            "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');"
-        )
         yield page
         browser.close()
 

@@ -45,6 +45,7 @@ def serve(port: int) -> None:
     command = [
         *(sys.executable, "-m", "mlflow", "server"),
         *("--host", HOST, "--port", str(port), "--workers", "1"),
+        *("--app-name", "clarity"),  # tracking/ui.py, by its entry point
         # Where new experiments put their artifacts; it is served, so that a browser gets them.
         *("--artifacts-destination", artifacts(root).as_uri(), "--serve-artifacts"),
     ]
