@@ -129,7 +129,7 @@ def state(search: str, epoch: int) -> dict[str, Any]:
             for number, (name, columns, height) in enumerate(SECTIONS)
         ],
         "viewMaximized": False,
-        "runListHidden": False,
+        "runListHidden": True,
         "isAccordionReordered": True,
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
