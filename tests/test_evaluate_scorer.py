@@ -65,7 +65,8 @@ def test_what_is_read_back_scores_alike(fitted: tuple[Autoencoder, Scorer], tmp_
     values = np.stack([scaled(name, signals[name]).numpy() for name in names], axis=1)
     odd = np.arange(12) % 2 == 1
     kinds = np.where(odd, "odd", "normal")
-    fused = Examples(names, values + odd[:, None], odd, kinds, kinds).fit(np.ones(12, bool))
+    examples = Examples(names, values + odd[:, None], values[:5] - 1, odd, kinds, kinds)
+    fused = examples.fit(np.ones(12, bool))
     scorer = replace(
         scorer,
         thresholds={"mse": 0.1, "latent": 2.5},

@@ -137,6 +137,8 @@ def test_figures_follow_from_the_table(project: Path, model: str) -> None:
     entry = found["threshold"][best]
     flagged = test[f"score_{best}"] > entry["value"]
     assert entry["test_false_alarms"] == pytest.approx(flagged[test["label"] == 0].mean())
+    trained_on = table[table["split"] == "train"][f"score_{best}"] > entry["value"]
+    assert entry["train_false_alarms"] == pytest.approx(trained_on.mean())
     assert entry["test_misses"] == pytest.approx(1 - flagged[test["label"] == 1].mean())
     on_val_normals = table[(table["split"] == "val") & (table["label"] == 0)][f"score_{best}"]
     assert (on_val_normals > entry["value"]).mean() <= 0.05

@@ -37,6 +37,9 @@ JOINT = "joint"
 PENALTY = 0.1
 #: A standardised score above this counts as this in the fit: one wild image must not settle it.
 FARTHEST = 8.0
+#: A standardised score below this, negated, counts as this: looking better than usual in one way
+#: must not excuse what is unusual in another.
+NEAREST = 3.0
 #: Standardised scores beyond this, either way, count as this in ``joint``.
 OUTERMOST = 30.0
 #: Parts that the people of ``val`` are cut into for cross-fitting.
@@ -51,6 +54,8 @@ class Fused:
         signals: names of the scores that it takes.
         centre, spread: S each, on the scale on which each is judged, over validation normals.
         precision: J×J, inverse of the shrunk correlations of those that ``joint`` takes.
+        familiar: J, where training normals lie on the average, standardised: an image counts as
+            usual between there and 0, since what a model was trained on it reconstructs better.
         joint: mean and deviation of its logarithm over validation normals.
         weights: T, of the standardised terms, none below zero.
         offset: added, so that the fused score of validation normals has mean 0 and deviation 1.
@@ -60,6 +65,7 @@ class Fused:
     centre: Floats
     spread: Floats
     precision: Floats
+    familiar: Floats
     joint: tuple[float, float]
     weights: Floats
     offset: float
@@ -81,8 +87,9 @@ class Fused:
         """N×S scores, on the scale on which each is judged, as N×T terms."""
         z = (judged - self.centre) / self.spread
         own = [k for k, name in enumerate(self.signals) if name not in ONLY_JOINT]
-        log = (_log_distance(z, self.signals, self.precision) - self.joint[0]) / self.joint[1]
-        return np.column_stack([z[:, own], log])
+        distance = _log_distance(z, self.signals, self.precision, self.familiar)
+        log = (distance - self.joint[0]) / self.joint[1]
+        return np.maximum(np.column_stack([z[:, own], log]), -NEAREST)
 
     def shares(self, scores: Mapping[str, Tensor]) -> Floats:
         """What each term adds to the score of N images: N×T; about 0 for a normal.
@@ -137,16 +144,36 @@ class Fused:
         )
 
 
-_ARRAYS = ("centre", "spread", "precision", "weights")
+_ARRAYS = ("centre", "spread", "precision", "familiar", "weights")
 
 
-def _log_distance(z: Floats, signals: tuple[str, ...], precision: Floats) -> Floats:
-    """Logarithm of the Mahalanobis distance of N×S standardised scores from the normals', N."""
-    use = [k for k, name in enumerate(signals) if name not in NOT_JOINT]
-    near = z[:, use].clip(-OUTERMOST, OUTERMOST)
+def _log_distance(
+    z: Floats, signals: tuple[str, ...], precision: Floats, familiar: Floats
+) -> Floats:
+    """Logarithm of the Mahalanobis distance of N×S standardised scores from the nearest point
+    between the unseen normals' mean, 0, and the training normals', N."""
+    near = z[:, _joint(signals)].clip(-OUTERMOST, OUTERMOST)
+    towards = precision @ familiar
+    length = familiar @ towards
+    if length > 0:
+        near = near - np.outer((near @ towards / length).clip(0, 1), familiar)
     squared = ((near @ precision) * near).sum(1)
     found: Floats = np.log(np.maximum(squared, TINY)) / 2
     return found
+
+
+def _joint(signals: tuple[str, ...]) -> list[int]:
+    """Which of the scores ``joint`` takes."""
+    return [k for k, name in enumerate(signals) if name not in NOT_JOINT]
+
+
+def _around(*parts: Floats) -> Floats:
+    """The rows of all parts, each around its own part's mean, weighed so that parts count alike.
+
+    Few people in ``val`` say little about how signals vary together; training normals say more.
+    """
+    mean = sum(map(len, parts)) / len(parts)
+    return np.concatenate([(part - part.mean(0)) * (mean / len(part)) ** 0.5 for part in parts])
 
 
 @dataclass(frozen=True)
@@ -155,11 +182,13 @@ class Examples:
 
     Attributes:
         scores: N×S on the scale on which each is judged.
+        familiar: M×S, those of the training normals.
         anomalous, kinds, groups: N each.
     """
 
     signals: tuple[str, ...]
     scores: Floats
+    familiar: Floats
     anomalous: Flags
     kinds: NDArray[np.str_]
     groups: NDArray[np.str_]
@@ -167,16 +196,21 @@ class Examples:
     @classmethod
     def of(cls, table: pd.DataFrame, split: str) -> Examples:
         """From ``per_image.parquet``."""
-        part = table[table["split"] == split]
-        names = [c.removeprefix("score_") for c in part.columns if c.startswith("score_")]
+        names = [c.removeprefix("score_") for c in table.columns if c.startswith("score_")]
         signals = tuple(name for name in names if name not in DERIVED)
-        columns = [
-            scaled(name, torch.from_numpy(part[f"score_{name}"].to_numpy().copy())).numpy()
-            for name in signals
-        ]
+
+        def judged(rows: pd.DataFrame) -> Floats:
+            columns = [
+                scaled(name, torch.from_numpy(rows[f"score_{name}"].to_numpy().copy())).numpy()
+                for name in signals
+            ]
+            return np.stack(columns, axis=1)
+
+        part = table[table["split"] == split]
         return cls(
             signals,
-            np.stack(columns, axis=1),
+            judged(part),
+            judged(table[table["split"] == "train"]),
             part["label"].to_numpy() == 1,
             part["kind"].to_numpy(str),
             part["group"].to_numpy(str),
@@ -194,17 +228,18 @@ class Examples:
         normal = self.scores[use & ~self.anomalous]
         centre, spread = normal.mean(0), np.maximum(normal.std(0), 1e-9)
         z = (normal - centre) / spread
-        correlations, _ = ledoit_wolf(
-            z[:, [k for k, name in enumerate(self.signals) if name not in NOT_JOINT]],
-            assume_centered=True,
-        )
+        joint = _joint(self.signals)
+        seen = ((self.familiar - centre) / spread)[:, joint].clip(-OUTERMOST, OUTERMOST)
+        familiar = seen.mean(0)
+        correlations, _ = ledoit_wolf(_around(z[:, joint], seen), assume_centered=True)
         precision = np.linalg.inv(correlations + 1e-6 * np.eye(len(correlations)))
-        log = _log_distance(z, self.signals, precision)
+        log = _log_distance(z, self.signals, precision, familiar)
         blank = Fused(
             self.signals,
             centre,
             spread,
             precision,
+            familiar,
             (float(log.mean()), max(float(log.std()), 1e-9)),
             np.zeros(0),
             0.0,

@@ -47,10 +47,10 @@ class Judged:
 def with_scores(scorer: Scorer, measured: Measured) -> tuple[Scorer, Measured, CrossFitted | None]:
     """The scorer that judges every signal on both sides and weighs all; and the table with scores.
 
-    Where a signal turns is fitted on validation normals, the weights on all of ``val``.
+    Where a signal turns is fitted on training and validation normals, the weights on all of ``val``.
     """
     table = measured.table
-    normal = table[(table["split"] == "val") & (table["label"] == 0)]
+    normal = table[table["split"].isin(("train", "val")) & (table["label"] == 0)]
     names = [c.removeprefix("signal_") for c in table.columns if c.startswith("signal_")]
     turns = {n: turning_point(n, normal[f"signal_{n}"].to_numpy()) for n in names}
     signals = {n: torch.from_numpy(table[f"signal_{n}"].to_numpy().copy()) for n in names}
@@ -96,11 +96,13 @@ def judge(table: pd.DataFrame, false_alarm_rate: float, fitted: CrossFitted | No
         calibrations[name] = calibrate(values[normal], groups[normal], false_alarm_rate)
         line = calibrations[name].threshold(false_alarm_rate)
         seen = {label: values[(splits == "test") & (labels == label)] > line for label in (0, 1)}
+        trained_on = values[splits == "train"] > line
         thresholds[name] = {
             "value": line,
             "false_alarm_rate": false_alarm_rate,
             "by": calibrations[name].by,
             "promised": calibrations[name].promised(false_alarm_rate),
+            "train_false_alarms": _share(trained_on),
             "test_false_alarms": _share(seen[0]),
             "test_misses": _share(~seen[1]),
             "test_normals": len(seen[0]),

@@ -2,8 +2,9 @@
 
 An autoencoder reconstructs what is simpler than a face better than a face (Serrà et al. 2020), so
 that a black picture has the smallest error of all. Below a turning point that lies under all
-validation normals a score is therefore turned upwards: the further below, the higher. Values above
-it, so all validation normals', stay as they are.
+training and validation normals a score is therefore turned upwards: the further below, the higher.
+Values above it, so all of these normals', stay as they are: what a model was trained on it
+reconstructs better than what it was not, and that is no sign of an anomaly.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def scaled(name: str, values: Tensor) -> Tensor:
 
 
 def turning_point(name: str, normal: NDArray[np.float64]) -> float:
-    """Where a score turns, in its own units, from the values of validation normals."""
+    """Where a score turns, in its own units, from the values of normals, those of training too."""
     values = scaled(name, torch.from_numpy(np.array(normal)))
     spread = float(values.std(correction=0))
     turn = float(values.min()) - MARGIN * spread
