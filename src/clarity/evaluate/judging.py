@@ -47,7 +47,7 @@ class Judged:
 def with_scores(scorer: Scorer, measured: Measured) -> tuple[Scorer, Measured, CrossFitted | None]:
     """The scorer that judges every signal on both sides and weighs all; and the table with scores.
 
-    Where a signal turns is fitted on training and validation normals, the weights on all of ``val``.
+    Where a signal turns is fitted on training and validation normals, the weights on ``val``.
     """
     table = measured.table
     normal = table[table["split"].isin(("train", "val")) & (table["label"] == 0)]
