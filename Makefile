@@ -27,11 +27,12 @@ $(UV):
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 $(READY): requirements.txt pyproject.toml | $(UV)
-	@echo "setting up $(VENV) (once)"
+	@echo "setting up $(VENV), once: some 3 GB to fetch, one to two minutes on a fast line"
 	test -x $(VENV)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
 	$(UV) pip sync --quiet --python $(VENV)/bin/python --require-hashes --compile-bytecode requirements.txt
 	$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --offline --editable .
 	touch $(READY)
+	echo "$(VENV) is set up; for dvc, clarity and prefect in this shell: source $(VENV)/bin/activate"
 
 setup: $(READY) ## Virtual environment with the locked requirements (repro and test do it themselves)
 
@@ -53,7 +54,7 @@ repro-full: $(READY) ## The same with three seeds and the VAEs (edits params.yam
 
 quick: $(READY) ## A look at the whole pipeline in about a minute, in .quick/
 	@mkdir -p .quick/.dvc
-	cp -r dvc.yaml params.yaml presets .dvcignore .quick/
+	cp -r dvc.yaml params.yaml presets networks .dvcignore .quick/
 	rm -rf .quick/src && cp -r src .quick/
 	cp .dvc/config .quick/.dvc/ && printf '[core]\n    no_scm = true\n' > .quick/.dvc/config.local
 	cp -r .dvc/plots .quick/.dvc/ 2>/dev/null || true

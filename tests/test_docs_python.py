@@ -49,10 +49,10 @@ def test_every_line_of_the_page_runs_from_another_folder_and_leaves_nothing(
     script = "\n".join(block.text for block in blocks(PAGE, "python"))
     printed = run(elsewhere, "-c", script).splitlines()
     assert "conv-small-0" in printed[0]
-    assert "(1, 64, 64, 3)" in printed
+    assert "(2, 64, 64, 3)" in printed
     assert any(line.startswith("clarity version ") for line in printed)
     assert "Trained alike" in printed[-3]
-    assert list(elsewhere.iterdir()) == []
+    assert [path.name for path in elsewhere.iterdir()] == ["reconstructed.png"]
 
 
 def test_mlflow_alone_loads_the_champion_where_the_address_is_set(elsewhere: Path) -> None:
@@ -105,6 +105,22 @@ def test_a_folder_of_pictures_has_a_row_for_each_file(finished: Project, tmp_pat
         model.images(tmp_path)
 
 
+@pytest.mark.parametrize("mode", ["P", "LA", "CMYK", "RGBA", "I;16", "1"])
+def test_a_picture_of_pillows_is_what_its_file_is(
+    finished: Project, tmp_path: Path, mode: str
+) -> None:
+    model = clarity.open(finished.path).load("pca-3")
+    drawn = np.random.default_rng(0).integers(0, 256, (80, 64, 3), np.uint8)
+    colour = Image.fromarray(drawn)
+    picture = Image.fromarray(drawn[..., 0].astype(np.uint16) * 257)
+    if mode != "I;16":
+        picture = colour.convert(mode)
+    path = tmp_path / ("a.tiff" if mode == "CMYK" else "a.png")
+    picture.save(path)
+    assert np.array_equal(model.images(picture), model.images(path))
+    assert np.array_equal(model.images([colour, picture])[1:], model.images(path))
+
+
 def test_what_is_not_there_is_named(finished: Project, tmp_path: Path) -> None:
     with pytest.raises(ClarityError, match="no project here"):
         clarity.open(tmp_path)
@@ -115,6 +131,7 @@ def test_what_is_not_there_is_named(finished: Project, tmp_path: Path) -> None:
         (lambda: project.images("trial"), "no split"),
         (lambda: project.version("nobody"), "no such version"),
         (lambda: project.load("pca-3").images(np.zeros((2, 64, 64, 3)) + 7), "row 0"),
+        (lambda: project.load("pca-3").images(7), "int is none"),
     ):
         with pytest.raises(ClarityError, match=said):
             call()

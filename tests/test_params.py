@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from clarity.errors import ClarityError
 from clarity.params import load_params
@@ -99,6 +101,39 @@ def test_a_model_that_does_not_exist_lists_those_that_do(tmp_path: Path) -> None
     assert result.returncode == 2
     assert "models.fcn-huge" in result.stderr
     assert "fcn-large" in result.stderr
+
+
+def test_quick_and_short_take_whatever_models_there_are(tmp_path: Path) -> None:
+    (tmp_path / "presets").symlink_to(ROOT / "presets")
+    content = (ROOT / "tests/params.yaml").read_text()
+    content = content.replace("  conv-small:", "  mine:").replace("  fcn-small:", "  other:")
+    path = tmp_path / "params.yaml"
+    path.write_text(content)
+    names = list(load_params(path).models)
+    apply_preset("short", tmp_path)
+    params = load_params(path)
+    assert list(params.models) == names
+    assert {params.recipe(name).epochs for name in ("mine", "conv-large")} == {8}
+    apply_preset("quick", tmp_path)
+    assert list(load_params(path).models) == ["other", "mine", "pca-3"]
+    path.write_text(re.sub(r"  (other|mine|pca-3):", r"  \1-large:", path.read_text()))
+    apply_preset("quick", tmp_path)
+    assert list(load_params(path).models) == ["other-large", "mine-large", "pca-3-large"]
+
+
+def test_quick_copies_what_stages_need() -> None:
+    """All that git knows and a stage of dvc.yaml depends on."""
+    recipe = re.search(r"^quick:.*?\n\n", (ROOT / "Makefile").read_text(), re.M | re.S)
+    assert recipe
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    needed = {
+        Path(path).parts[0]
+        for stage in stages.values()
+        for path in stage.get("do", stage).get("deps", [])
+        if "${" not in Path(path).parts[0]
+    } - {"data", "models", "evaluations"}
+    assert {"src", "networks"} <= needed
+    assert [path for path in needed if path not in recipe[0]] == []
 
 
 def test_a_preset_keeps_comments_and_is_applied_once(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_all_models_have_pictures_under_the_same_keys_and_steps(world: MlflowCli
             parts = [Path(file.path).name.split("+") for file in files]
             shown.append({(part[0], part[2]) for part in parts})
     assert shown[0] == shown[1]
-    assert {(keys.PROGRESS, "0"), (keys.PROGRESS, "4"), ("test faces", "0")} <= shown[0]
+    assert {(keys.PROGRESS, "0"), (keys.PROGRESS, "4"), ("test images", "0")} <= shown[0]
 
 
 def test_publishing_twice_changes_nothing(world: MlflowClient) -> None:
@@ -203,7 +203,7 @@ def test_a_new_evaluation_is_a_new_version_of_the_same_run(world: MlflowClient) 
     assert run.data.metrics["test/mse"] == 0.5
     assert len(versions_of(world)) == 3
     images = world.list_artifacts(run.info.run_id, "images")
-    faces = [file for file in images if Path(file.path).name.startswith("test faces+")]
+    faces = [file for file in images if Path(file.path).name.startswith("test images+")]
     assert len(faces) == 2  # the picture and its preview
 
 

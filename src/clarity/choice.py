@@ -10,9 +10,6 @@ FUSED = "fused"
 #: The anomaly scores (`clarity.evaluate.scorer`), the simplest first.
 SCORES = ("mse", "ssim", "lsd", "normalised", "peak", "latent", "combined", "elbo", FUSED)
 
-#: By how much the best of many single scores is too good by chance on a small ``val``.
-LUCK = 0.02
-
 #: Pictures that no detector may call normal (`clarity.evaluate.panel`), and what they are called.
 PANEL = {
     "black": "black",
@@ -33,10 +30,12 @@ Details = Mapping[str, Any]
 
 
 def best_score(trainings: Sequence[Details]) -> tuple[str, float]:
-    """The score with the largest figure on ``val`` (`val_figure`), averaged over trainings.
+    """The fused score where there is one, and its figure on ``val`` (`val_figure`), averaged over
+    trainings; else the score with the largest figure.
 
-    The fused score is used unless a single one is better by more than `LUCK`. Of equals the
-    simplest: the one that stands first in `SCORES`. A score that one of the trainings
+    The best of some twenty single scores is the luckiest as well: on other people it was worse than
+    the fused one even where it had been better on ``val`` (docs/metrics/anomaly-scores.md). Of
+    equals the simplest: the one that stands first in `SCORES`. A score that one of the trainings
     has no figure of is left out; where none is left (``val`` without anomalies) it is the simplest
     there is, and its figure NaN.
 
@@ -52,9 +51,7 @@ def best_score(trainings: Sequence[Details]) -> tuple[str, float]:
             figures[name] = sum(known) / len(known)
     if not figures:
         return names[0], float("nan")
-    best = max(figures, key=lambda name: figures[name])
-    if figures.get(FUSED, -1.0) >= figures[best] - LUCK:
-        best = FUSED
+    best = FUSED if FUSED in figures else max(figures, key=lambda name: figures[name])
     return best, figures[best]
 
 

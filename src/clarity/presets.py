@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import io
 import os
 import re
@@ -19,14 +20,26 @@ PRESETS = Path("presets")
 
 
 def merge(target: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Merge ``changes`` into ``target``: mappings key by key, null removes a key."""
-    for key, value in changes.items():
-        if value is None:
-            target.pop(key, None)
-        elif isinstance(value, dict) and isinstance(target.get(key), dict):
-            merge(target[key], value)
-        else:
-            target[key] = value
+    """Merge ``changes`` into ``target``: mappings key by key, null removes a key.
+
+    A key with ``*`` stands for all keys that are there and match it, but never removes every key.
+    """
+    for pattern, value in changes.items():
+        keys = [pattern]
+        if "*" in pattern:
+            keys = fnmatch.filter(target, pattern)
+            if value is None and len(keys) == len(target):
+                continue
+        for key in keys:
+            if value is None:
+                target.pop(key, None)
+            elif isinstance(value, dict):
+                if isinstance(target.get(key), dict):
+                    merge(target[key], value)
+                elif any(inner is not None for inner in value.values()):
+                    target[key] = value
+            else:
+                target[key] = value
 
 
 def apply_preset(name: str, root: Path) -> bool:

@@ -7,13 +7,14 @@ project, but that the first question to MLflow makes its store where there is no
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from clarity.address import project_root
 from clarity.errors import ClarityError
@@ -30,17 +31,20 @@ if TYPE_CHECKING:
 
     from clarity.models.base import Autoencoder
 
-#: What stands for images: one array or several, or the path of a folder or a file.
-Given = NDArray[Any] | Sequence[NDArray[Any]] | str | os.PathLike[str]
+Picture = NDArray[Any] | Image.Image
+#: What stands for images: one picture or several, or the path of a folder or a file.
+Given = Picture | Sequence[Picture] | str | os.PathLike[str]
 Pixels = NDArray[np.uint8]
+#: Pillow's modes whose samples are no shades of grey, RGB or RGBA.
+OTHER_MODES = ("P", "PA", "LA", "La", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
 
 
 class Trained:
     """A trained network with the scorer and threshold that its evaluation fitted, on the CPU.
 
     Images are uint8 (or bool, uint16, floats in [0, 1]; grey, RGB or RGBA): N×height×width×3, one
-    picture of height×width×3, or a list of pictures of any sizes. They are cut and resized to the
-    network's size (64×64×3 by default) as `preprocess` does it.
+    picture of height×width×3 or of Pillow's, or a list of pictures of any sizes. They are cut and
+    resized to the network's size (64×64×3 by default) as `preprocess` does it.
 
     Attributes:
         label: ``conv-small-0``, or ``clarity version 3 (conv-small-0)``.
@@ -101,11 +105,17 @@ class Trained:
                 _, name, reason = piece.rejected[0]
                 raise ClarityError(f"{given}: {name}: {reason}")
             return piece.images
-        one = isinstance(given, np.ndarray) and given.ndim < 4
+        if isinstance(given, Image.Image) or (isinstance(given, np.ndarray) and given.ndim < 4):
+            given = [given]
+        if not isinstance(given, Iterable):
+            raise ClarityError(
+                f"images: {type(given).__name__} is none; an array or a picture of Pillow's, "
+                "several of them, or a path"
+            )
         squared = []
-        for row, image in enumerate([given] if one else given):
+        for row, image in enumerate(given):
             try:
-                squared.append(to_square(from_array(np.asarray(image), white), shape))
+                squared.append(to_square(from_array(_samples(image), white), shape))
             except ImageProblem as problem:
                 raise ClarityError(f"images, row {row}: {problem}") from None
         return np.stack(squared) if squared else np.empty((0, *shape.stored), np.uint8)
@@ -130,6 +140,15 @@ class Trained:
         return table.drop(columns="position").astype(
             {"score": float, "p_value": float, "anomaly": "boolean"}
         )
+
+
+def _samples(image: Picture) -> NDArray[Any]:
+    """The samples of one picture, upright."""
+    if isinstance(image, Image.Image):
+        image = ImageOps.exif_transpose(image)
+        if image.mode in OTHER_MODES:
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return np.asarray(image)
 
 
 class Project:

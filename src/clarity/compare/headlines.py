@@ -45,8 +45,8 @@ def headline(claim: Claim, population: str, results: Results) -> str:
     if claim.key != "clearer":
         return _of_vaes(claim, found)
     text = (
-        f"Reconstructions of {place(population, results)} are clearer as the model becomes "
-        f"larger: {'; '.join(clauses(claim, population))}."
+        f"Does a larger model reconstruct {place(population, results)} more clearly? "
+        f"{upper('; '.join(clauses(claim, population)))}."
     )
     return " ".join([text, *_caveats(claim, results)])
 
@@ -57,19 +57,17 @@ def answer(claim: Claim, results: Results) -> str:
     if claim.untested:
         return f"{title}: {claim.untested}."
     parts = [
-        f"on {place(population, results)}, {'; '.join(clauses(claim, population))}"
+        f"On {place(population, results)}: {'; '.join(clauses(claim, population))}."
         for population in reversed(POPULATIONS)
     ]
-    text = (
-        f"{title}, reconstructions are clearer as the model becomes larger: {'. '.join(parts)}."
-    ).replace(". on ", ". On ")
-    return " ".join([text, *_caveats(claim, results)])
+    asked = f"{title}, does a larger model reconstruct more clearly?"
+    return " ".join([asked, *parts, *_caveats(claim, results)])
 
 
 def clauses(claim: Claim, population: str) -> list[str]:
-    """``for conv yes, by 6.2 %``: one for each family, those not compared last."""
+    """``conv yes, by 6.2 %``: one for each family, those not compared last."""
     told = [clause(claim, c) for c in claim.of(population)]
-    return told + [f"for {family} no answer, {why}" for family, why in claim.withheld.items()]
+    return told + [f"{family} no answer, {why}" for family, why in claim.withheld.items()]
 
 
 def clause(claim: Claim, c: Comparison) -> str:
@@ -96,7 +94,7 @@ def clause(claim: Claim, c: Comparison) -> str:
         if a != b
     ]
     verb = "changes" if len(also) == 1 else "change"
-    return f"for {c.family} {told}" + (f" (its {' and '.join(also)} {verb} too)" if also else "")
+    return f"{c.family} {told}" + (f" (its {' and '.join(also)} {verb} too)" if also else "")
 
 
 def _caveats(claim: Claim, results: Results) -> list[str]:

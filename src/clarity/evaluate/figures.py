@@ -130,10 +130,10 @@ def traversals(model: Autoencoder, latents: Tensor, device_of: Tensor, name: str
     ]
     if size <= ROWS:
         title = f"{name}: each element of the latent in turn"
-        note = "From the 2 % to the 98 % quantile of the training faces; the others at the median."
+        note = "From the 2 % to the 98 % quantile of the training images; the others at the median."
     else:
         title = f"{name}: leading principal directions of the latent ({size:,} elements)"
-        note = "From -2.5 to 2.5 standard deviations of the training faces around their mean."
+        note = "From -2.5 to 2.5 standard deviations of the training images around their mean."
     return sheet(bands, title, note)
 
 
@@ -156,10 +156,10 @@ def interpolation(
         captions: list[str] = []
         if place == min(WALKS, len(ends[0])) - 1:
             steps = [f"{100 * step / (COLUMNS - 1):.0f} %" for step in range(COLUMNS)]
-            captions = ["face A", *steps, "face B"]
+            captions = ["image A", *steps, "image B"]
         bands.append(Band("", tiles, captions))
-    note = "First and last column: the original faces, two unseen people. Between: decoded latents."
-    return sheet(bands, f"{name}: walks between faces through the latent space", note)
+    note = "First and last column: originals, of two unseen groups. Between: decoded latents."
+    return sheet(bands, f"{name}: walks between images through the latent space", note)
 
 
 def drawn(

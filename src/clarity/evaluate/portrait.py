@@ -73,7 +73,7 @@ class Portrait:
             size = self.latents.shape[1]
             return {
                 "skipped": f"the latent has {size:,} elements, more than {samples.MOST_ELEMENTS}: "
-                f"no density can be fitted to it with {len(self.latents):,} training faces"
+                f"no density can be fitted to it with {len(self.latents):,} training images"
             }
         real = self._real("test")
         rebuilt = torch.cat([part for _, part in real])
@@ -111,7 +111,7 @@ class Portrait:
             "frechet_train": samples.frechet_distance(seen_train, seen_test),
             "precision_train": precision,
             "recall_train": recall,
-            "features": f"{features.count} principal components of training faces, grey, "
+            "features": f"{features.count} principal components of training images, grey, "
             f"{samples.SIDE}×{samples.SIDE}; not FID",
         }
 
@@ -143,7 +143,7 @@ class Portrait:
             real = self.images.batch("test", 0, rows).cpu().numpy()
             described = [known for _, known in self._made]
             what = "; ".join(known["source"] for known in described)
-            note = f"{what[0].upper()}{what[1:]}. Last row: real test faces."
+            note = f"{what[0].upper()}{what[1:]}. Last row: real test images."
             titles = {"prior": "the prior", "mixture": "a density fitted to the latents"}
             found["samples.png"] = figures.drawn(
                 [as_bytes(made) for made, _ in self._made],

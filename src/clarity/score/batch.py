@@ -40,6 +40,8 @@ PIECE = 1024
 AHEAD = 2
 #: Images on the contact sheet.
 SHEET = 20
+#: Anomalous images that are named on the screen.
+NAMED = 5
 
 TABLE_CSV, TABLE_PARQUET = "scores.csv", "scores.parquet"
 REJECTED = "rejected.csv"
@@ -115,11 +117,13 @@ def _run(path: Path, source: Source, registered: Registered, output: Path) -> No
     if _complete(output, key):
         console.print(line(f"{output}: complete already, with {registered.label}"))
         return
+    if (output / SUMMARY).is_file():
+        console.print(line(f"{output}: replaces what an earlier run wrote there"))
     parts = _prepare(output, key)
     score_parts(source, registered.detector, parts, console)
     for said in source.reading.seen.lines():
         console.print(line(f"{path}: {said}"))
-    scored, rejected, anomalous = _finish(source, registered.detector, output, parts)
+    scored, rejected, flagged, anomalous = _finish(source, registered.detector, output, parts)
     write_json(
         output / SUMMARY,
         {
@@ -137,13 +141,16 @@ def _run(path: Path, source: Source, registered: Registered, output: Path) -> No
         },
     )
     shutil.rmtree(parts)
-    sheet = f", {output / SHEET_PNG}" if (output / SHEET_PNG).exists() else ""
+    files = [output / TABLE_CSV, output / SHEET_PNG, *([output / REJECTED] if rejected else [])]
     console.print(
         line(
             f"{scored:,} images scored with {registered.label}: {anomalous:,} anomalous, "
-            f"{rejected:,} rejected; {output / TABLE_CSV}{sheet}"
+            f"{rejected:,} rejected; {', '.join(str(f) for f in files if f.exists())}"
         )
     )
+    if flagged:
+        rest = f" and {anomalous - NAMED:,} more" if anomalous > NAMED else ""
+        console.print(line(f"anomalous, the most so first: {', '.join(flagged[:NAMED])}{rest}"))
     if not scored:
         raise ClarityError(f"{path}: not one usable image; {output / REJECTED} says why")
 
@@ -243,8 +250,15 @@ def _ahead(source: Source, starts: list[int], size: int) -> Iterator[tuple[int, 
             pool.shutdown(cancel_futures=True)
 
 
-def _finish(source: Source, detector: Detector, output: Path, parts: Path) -> tuple[int, int, int]:
-    """Put the pieces together, a piece in memory at a time; numbers scored, rejected, anomalous."""
+def _finish(
+    source: Source, detector: Detector, output: Path, parts: Path
+) -> tuple[int, int, list[str], int]:
+    """Put the pieces together, a piece in memory at a time.
+
+    Returns:
+        how many were scored, how many rejected; the ids of the most anomalous, of those above the
+        threshold; how many those are.
+    """
     kept = [name for name in SCORES.names if name != "position"]
     schema = pa.schema([SCORES.field(name) for name in kept])
     scored = anomalous = rejected = 0
@@ -276,7 +290,8 @@ def _finish(source: Source, detector: Detector, output: Path, parts: Path) -> tu
         from clarity.score.sheet import write_sheet
 
         write_sheet(output / SHEET_PNG, source, detector, top)
-    return scored, rejected, anomalous
+    flagged = [name for score, _, name in top if score > detector.threshold]
+    return scored, rejected, flagged, anomalous
 
 
 _PLAIN = pa.csv.WriteOptions(quoting_style="needed")

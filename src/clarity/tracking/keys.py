@@ -29,7 +29,7 @@ VERSION = "clarity.version"
 #: Image key of the grids that improve with training; the step is the epoch.
 PROGRESS = "reconstructions"
 #: Image keys of the evaluation's pictures, at step 0; the same faces in every model.
-PICTURES = {"grid": "test faces", "extremes": "most and least anomalous"}
+PICTURES = {"grid": "test images", "extremes": "most and least anomalous"}
 
 #: Curves: metrics with one value an epoch.
 CURVES = "curves"

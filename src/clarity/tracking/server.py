@@ -21,6 +21,8 @@ HOST = "127.0.0.1"
 #: Seconds until the server must have answered, and until it must have gone after a signal.
 START = 120.0
 STOP = 10.0
+#: Name of the variable in which the server's own process finds the page that it opens with.
+START_PAGE = "CLARITY_UI_PAGE"
 
 
 def serve(port: int) -> None:
@@ -53,6 +55,7 @@ def serve(port: int) -> None:
     environment.pop(VARIABLE, None)
     # Not on the command line, which everybody on the machine can read: it may hold a password.
     environment["MLFLOW_BACKEND_STORE_URI"] = uri
+    environment[START_PAGE] = query
     # A group of its own: every worker goes when we go.
     with subprocess.Popen(
         command,

@@ -45,7 +45,7 @@ SIZE = "cost/log10_parameters"
 #: Sections of the charts page, in order: name, columns, height of a card in pixels. A card of the
 #: image grid holds a row a run; all sizes have to be seen at once.
 SECTIONS = (
-    ("The same unseen faces, by every model", 1, 1100),
+    ("The same unseen images, by every model", 1, 1100),
     ("Clarity, error and detection against size", 3, 340),
     ("Learning curves", 2, 340),
 )
