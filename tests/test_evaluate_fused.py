@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,6 +98,19 @@ def test_what_was_trained_on_and_is_reconstructed_far_better_is_usual(people: in
     train = Examples.of(known, "train")
     everyone = np.ones(len(train.scores), bool)
     assert (train.score(fitted.model, everyone) <= alarm).mean() >= 0.9
+
+
+def test_a_score_from_before_training_normals_had_a_part_is_read_as_it_was() -> None:
+    val = Examples.of(table(), "val")
+    model = val.fit(np.ones(len(val.scores), bool))
+    numbers = model.as_numbers()
+    del numbers["familiar"], numbers["least"]
+    plain = replace(model, familiar=np.zeros_like(model.familiar), least=-np.inf)
+    far = replace(val, scores=val.scores - 9)
+    for examples in (val, far):
+        everyone = np.ones(len(examples.scores), bool)
+        read = examples.score(Fused.from_numbers(numbers), everyone)
+        assert np.array_equal(read, examples.score(plain, everyone))
 
 
 def test_a_kind_is_judged_by_a_fit_that_has_not_seen_it() -> None:

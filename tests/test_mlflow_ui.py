@@ -13,12 +13,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS, CHROMIUM, browser, strangers
+from browsing import ARGUMENTS, CHROMIUM, strangers
 from mlflow import MlflowClient
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from tracking_world import ROOT, write_world
 
 from clarity.store import experiment_id, open_store
@@ -27,6 +28,8 @@ from clarity.tracking import keys, publish, view
 #: The browser may have a busy machine to itself with others, in milliseconds.
 WAIT = 120_000
 NAMES = ("conv-small-0", "pca-3-0")
+#: The pictures of the image grid, as an expression of the browser's.
+TILES = "[...document.images].filter(i => i.naturalWidth > 32 && /artifact|blob:/.test(i.src))"
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
@@ -86,6 +89,14 @@ def page(address: str) -> Iterator[Page]:
         browser.close()
 
 
+@contextmanager
+def stranger(page: Page) -> Iterator[BrowserContext]:
+    """The same browser, without a memory."""
+    assert page.context.browser is not None
+    with page.context.browser.new_context() as context:
+        yield context
+
+
 @pytest.fixture
 def shoot(page: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
     """Leave a screenshot of how the test ended."""
@@ -97,12 +108,7 @@ def shoot(page: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
 
 def loaded_pictures(page: Page) -> int:
     """Pictures from runs' artifacts that the browser has really drawn."""
-    return int(
-        page.evaluate(
-            "() => [...document.images].filter(i => i.naturalWidth > 32"
-            " && /artifact|blob:/.test(i.src)).length"
-        )
-    )
+    return int(page.evaluate(TILES + ".length"))
 
 
 def test_the_prepared_view_has_pictures_and_charts_of_both_models(
@@ -110,20 +116,38 @@ def test_the_prepared_view_has_pictures_and_charts_of_both_models(
 ) -> None:
     page.goto(address)
     for name in NAMES:
-        expect(page.get_by_role("link", name=name).first).to_be_visible(timeout=WAIT)
+        expect(page.get_by_text(name).first).to_be_visible(timeout=WAIT)
     for section, *_ in view.SECTIONS:
         expect(page.get_by_text(re.compile(re.escape(section[:20]))).first).to_be_attached()
     expect(page.get_by_text(keys.PROGRESS, exact=True).first).to_be_visible()
     # Original and reconstruction of both models, drawn.
-    page.wait_for_function(
-        "() => [...document.images].filter(i => i.naturalWidth > 32"
-        " && /artifact|blob:/.test(i.src)).length >= 2",
-        timeout=WAIT,
-    )
+    page.wait_for_function(TILES + ".length >= 2", timeout=WAIT)
     assert loaded_pictures(page) >= len(NAMES)
     page.get_by_text("Learning curves").scroll_into_view_if_needed()
     curves = page.locator(".js-plotly-plot .scatterlayer .trace")
     expect(curves.nth(1)).to_be_attached(timeout=WAIT)
+
+
+def test_three_sizes_stand_in_a_row_in_a_browser_that_was_never_there(
+    page: Page, address: str
+) -> None:
+    """At 1280 pixels, and by the bare address too; the smaller model first."""
+    with stranger(page) as context:
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.goto(address.partition("#")[0])
+        page.wait_for_function(TILES + ".length >= 2", timeout=WAIT)
+        folder = Path(os.environ.get("CLARITY_SCREENSHOTS", "/dev/null"))
+        if folder.is_dir():
+            page.screenshot(path=folder / "mlflow-1280.png")
+        expect(page.get_by_text("MLflow Assistant")).not_to_be_visible()
+        first, second = page.evaluate(TILES + ".slice(0, 2).map(i => i.getBoundingClientRect())")
+        assert first["y"] == second["y"]
+        room = 1280 - first["x"]
+        assert 3 * (second["x"] - first["x"]) <= room
+        names = [page.get_by_text(name).first.bounding_box() for name in NAMES]
+        assert names[0]["x"] < names[1]["x"]
 
 
 def test_the_table_has_the_columns_that_matter(page: Page, address: str, shoot: None) -> None:
@@ -177,12 +201,12 @@ def test_a_version_shows_its_card(page: Page, address: str, shoot: None) -> None
     expect(page.get_by_role("heading", name="Limits")).to_be_visible()
 
 
-def test_no_page_asks_another_host(address: str, client: MlflowClient) -> None:
+def test_no_page_asks_another_host(page: Page, address: str, client: MlflowClient) -> None:
     """As a browser sees MLflow that was never there."""
     experiment = experiment_id(client)
     run = client.search_runs([experiment])[0].info.run_id
     base = address.partition("#")[0]
-    with browser() as context:
+    with stranger(page) as context:
         asked = strangers(context)
         page = context.new_page()
         for place in (

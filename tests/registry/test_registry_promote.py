@@ -60,7 +60,7 @@ def test_a_worse_challenger_stays_challenger_with_the_reason_on_the_version() ->
     assert aliases() == {"champion": 3, "challenger": 2}
     version = open_store().get_model_version("clarity", "2")
     assert version.tags["gate"] == "refused"
-    assert "not shown to be better" in version.tags["gate.reason"]
+    assert "margin 0.005: worse" in version.tags["gate.reason"]
     assert "people" in version.tags["gate.reason"]
     assert "### Gate" in version.description
     numbers = world.entries()[-1]["numbers"]

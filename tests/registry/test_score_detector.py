@@ -59,7 +59,8 @@ def judging(scorer: Scorer, model: Autoencoder, images: np.ndarray) -> Scorer:
     rows = np.ones(2 * len(plain), bool)
     kinds = np.array(["normal", "odd"]).repeat(len(plain))
     both = np.concatenate([plain, plain + 1])
-    examples = Examples(names, both, kinds == "odd", kinds, np.arange(len(both)).astype(str))
+    people = np.arange(len(both)).astype(str)
+    examples = Examples(names, both, plain - 1, kinds == "odd", kinds, people)
     return replace(turned, fused=examples.fit(rows))
 
 

@@ -58,6 +58,7 @@ class Fused:
             usual between there and 0, since what a model was trained on it reconstructs better.
         joint: mean and deviation of its logarithm over validation normals.
         weights: T, of the standardised terms, none below zero.
+        least: standardised terms below this count as this.
         offset: added, so that the fused score of validation normals has mean 0 and deviation 1.
     """
 
@@ -69,6 +70,7 @@ class Fused:
     joint: tuple[float, float]
     weights: Floats
     offset: float
+    least: float = -NEAREST
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -89,7 +91,7 @@ class Fused:
         own = [k for k, name in enumerate(self.signals) if name not in ONLY_JOINT]
         distance = _log_distance(z, self.signals, self.precision, self.familiar)
         log = (distance - self.joint[0]) / self.joint[1]
-        return np.maximum(np.column_stack([z[:, own], log]), -NEAREST)
+        return np.maximum(np.column_stack([z[:, own], log]), self.least)
 
     def shares(self, scores: Mapping[str, Tensor]) -> Floats:
         """What each term adds to the score of N images: N×T; about 0 for a normal.
@@ -129,17 +131,22 @@ class Fused:
             **{name: getattr(self, name).tolist() for name in _ARRAYS},
             "joint": list(self.joint),
             "offset": self.offset,
+            "least": self.least,
         }
 
     @classmethod
     def from_numbers(cls, numbers: Mapping[str, Any]) -> Fused:
-        """What `as_numbers` wrote."""
+        """What `as_numbers` wrote; also before training normals had a part in it."""
+        if "familiar" not in numbers:
+            nowhere = [0.0] * len(numbers["precision"])
+            numbers = {**numbers, "familiar": nowhere, "least": -np.inf}
         arrays = {name: np.array(numbers[name], np.float64) for name in _ARRAYS}
         first, second = numbers["joint"]
         return cls(
             signals=tuple(numbers["signals"]),
             joint=(first, second),
             offset=float(numbers["offset"]),
+            least=float(numbers["least"]),
             **arrays,
         )
 

@@ -45,9 +45,10 @@ from clarity.files import atomic_path
 if TYPE_CHECKING:
     from clarity.models.base import Autoencoder
 
-FORMAT = 2
-#: Formats that can be read; in the first every score has one side.
-READABLE = (1, 2)
+FORMAT = 3
+#: Formats that can be read; in the first every score has one side, in the second training normals
+#: have no part in the fused one.
+READABLE = (1, 2, 3)
 #: Principal components of the latent in which the covariance is estimated in full.
 COMPONENTS = 128
 #: Smoothing (σ, in pixels) of the map of usual errors: few validation faces make it noisy.

@@ -41,7 +41,7 @@ from clarity.preprocess.selection import (
 )
 from clarity.preprocess.tables import IndexRow, write_index, write_rejected
 
-#: Groups joined that are named aloud.
+#: Groups joined, and broken images, that are named aloud.
 SHOWN = 8
 
 
@@ -181,6 +181,8 @@ def _say(total: int, left: Sequence[Left], rows: Sequence[IndexRow]) -> None:
         f"preprocess: {total} images, {broken} broken, {len(left) - broken} left out as duplicates "
         f"or leaks ({REJECTED} lists them)"
     )
+    for row in [row for row in left if row.broken][:SHOWN]:
+        print(f"  broken: {row.id!r}: {row.reason}")
     normal = Counter(row.split for row in rows if row.label == 0)
     anomalous = Counter(row.split for row in rows if row.label == 1)
     for split in SPLITS:

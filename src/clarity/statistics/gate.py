@@ -91,8 +91,9 @@ def gate_decision(
         f"confidence over {interval.groups} groups (people, or single pictures), "
         f"margin {margin:g}: "
     )
-    reason += "better" if promote else "not shown to be better"
-    if not promote and needed is not None:
+    worse = interval.high < 0
+    reason += "better" if promote else "worse" if worse else "not shown to be better"
+    if not promote and not worse and needed is not None:
         reason += f"; an improvement of {2 * margin:g} takes {needed:,} people to be seen"
     return GateDecision(promote, interval.low, interval, margin, confidence, needed, reason)
 
