@@ -32,7 +32,7 @@ MODELS = {
 FACES = 4
 EPOCHS = 6
 SPLITS = ("train", "val", "gate", "test")
-METRICS = {"mse": 0.01, "mae": 0.05, "psnr": 20.0, "ssim": 0.8, "lsd": 6.0}
+METRICS = {"mse": 0.01, "mae": 0.05, "psnr": 20.0, "ssim": 0.8, "lsd": 6.0, "haarpsi": 0.5}
 
 
 def write_world(root: Path, models: dict[str, dict[str, object]] | None = None) -> None:
