@@ -5,10 +5,12 @@ docs/tracking.md lists them. The UI groups charts by what stands before the slas
 
 from __future__ import annotations
 
-#: Tag ``clarity.kind`` of a run: one training, or the comparison of all.
+#: Tag ``clarity.kind`` of a run: one training, the comparison of all, or a search and its
+#: candidates.
 KIND = "clarity.kind"
 TRAINING = "training"
 COMPARISON = "comparison"
+TUNING = "tuning"
 #: "true" for the runs of what params.yaml asks for now, "false" for older ones.
 CURRENT = "clarity.current"
 #: Run id of the run that took an older run's place.

@@ -1,0 +1,74 @@
+"""A search in MLflow: a run for it, and nested in that a run for each candidate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clarity.measures import MEASURES
+from clarity.store import experiment_id, open_store
+from clarity.tracking import keys, runs
+from clarity.tune.space import changes
+from clarity.tune.study import Search, ended, summary
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from optuna import Study
+
+#: Tags: the study that a run belongs to, and a candidate's number in it.
+STUDY, CANDIDATE = "clarity.study", "clarity.candidate"
+
+
+def publish(study: Study, search: Search) -> str:
+    """Log what is not logged yet; the id of the search's run.
+
+    A candidate has its values as parameters, its curve, and its distance on ``val``. Views that
+    show trainings do not show these runs; in a list of all runs candidates unfold below the search.
+    """
+    client = open_store()
+    experiment = experiment_id(client)
+    found = _of_study(client, experiment, search)
+    parent = found.pop("", None)
+    if parent is None:
+        tags = {
+            keys.KIND: keys.TUNING,
+            STUDY: search.name,
+            "mlflow.runName": f"tune {search.model}",
+        }
+        parent = str(client.create_run(experiment, tags=tags).info.run_id)
+        runs.log(client, parent, params={"model": search.model, "seed": str(search.seed)})
+    measure = search.params.compare.measure
+    for trial in ended(study):
+        if str(trial.number) in found:
+            continue
+        tags = {
+            keys.KIND: keys.TUNING,
+            STUDY: search.name,
+            CANDIDATE: str(trial.number),
+            "mlflow.parentRunId": parent,
+            "mlflow.runName": f"{search.model}, candidate {trial.number}",
+        }
+        run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+        curve = [
+            (epoch, {keys.curve("val_mse"): value})
+            for epoch, value in sorted(trial.intermediate_values.items())
+        ]
+        whole = trial.state.name == "COMPLETE"
+        if whole and trial.value is not None:
+            curve.append((0, {f"val/{measure}_distance": trial.value}))
+            value = MEASURES[measure]
+            shown = trial.value if value.lower_is_better else (value.perfect or 0) - trial.value
+            curve.append((0, {f"val/{measure}": shown}))
+        values = {name: str(value) for name, value in trial.params.items()}
+        values["changes"] = str(changes(search.params, search.model, trial.params))
+        runs.log(client, run_id, curve, values)
+        client.set_terminated(run_id, "FINISHED" if whole else "KILLED")
+    runs.log(client, parent, tags={"mlflow.note.content": summary(study, search)})
+    client.set_terminated(parent)
+    return parent
+
+
+def _of_study(client: MlflowClient, experiment: str, search: Search) -> dict[str, str]:
+    """Run ids by candidate; the search's own under the empty name."""
+    known = runs.all_runs(client, experiment)
+    mine = [run for run in known if run.data.tags.get(STUDY) == search.name]
+    return {run.data.tags.get(CANDIDATE, ""): run.info.run_id for run in mine}

@@ -1,0 +1,126 @@
+"""One candidate's training, told a line of JSON an epoch: what a search reads, and may cut short.
+
+Trained alike: ``train.epochs`` and no other budget. Nothing is written but a checkpoint, from which
+the same candidate goes on. ``gate`` and ``test`` are not opened.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from clarity.errors import ClarityError
+from clarity.evaluate.perceptual import EVERY, perceptual
+from clarity.evaluate.reconstruction import METRICS, image_metrics
+from clarity.files import sha256_bytes
+from clarity.layout import PARAMS, normals
+from clarity.measures import MEASURES
+from clarity.models.base import Autoencoder, to_unit
+from clarity.models.build import build
+from clarity.models.device import hold_memory, prepare
+from clarity.models.flops import gflop_per_image
+from clarity.models.loss import criterion
+from clarity.networks import recorded_code
+from clarity.params import Params, load_params, parse_params
+from clarity.presets import merge
+from clarity.train.budget import ALIKE, budgets
+from clarity.train.checkpoint import Checkpoint, State
+from clarity.train.data import Images, open_images
+from clarity.train.fingerprint import fingerprint
+from clarity.train.loop import Setting, fit
+from clarity.train.stage import resolve_precision
+
+
+def changed(model: str, changes: Mapping[str, Any]) -> Params:
+    """``params.yaml`` with these changes of one model.
+
+    Raises:
+        ClarityError: they make no model.
+    """
+    from ruamel.yaml import YAML
+
+    content = YAML(typ="safe").load(PARAMS.read_text())
+    merge(content["models"], {model: {**changes}})
+    return parse_params(json.dumps(content), PARAMS)
+
+
+def run(model: str, seed: int, changes: Mapping[str, Any]) -> None:
+    """Train a candidate and print what came of it.
+
+    Lines: ``{"checkpoint": FOLDER}`` first; ``{"epoch": …, "val_mse": …}`` after each epoch; last
+    ``{"distance": …, "epoch": …}``, by ``compare.measure``, of the best epoch on ``val``.
+
+    Raises:
+        ClarityError: bad parameters or data, or a training that diverged.
+    """
+    load_params()
+    params = changed(model, changes)
+    spec = params.model(model)
+    recipe = params.recipe(model).model_copy(update={"compute": None})
+    device = prepare(params.device, params.threads)
+    hold_memory()
+    precision, shape = resolve_precision(recipe.precision, device), params.preprocess.shape
+    train, val = (open_images(normals(split), shape, device) for split in ("train", "val"))
+    whose = fingerprint(params, model, seed, device, precision)["fingerprint"]
+    checkpoint = Checkpoint(sha256_bytes(f"tune\0{whose}".encode()))
+    _tell(checkpoint=str(checkpoint.directory))
+
+    code = recorded_code(model, spec.family) if spec.own else None
+    torch.manual_seed(seed)
+    network = build(spec, model, shape, code=code, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
+    network.criterion = criterion(recipe.loss)
+    network.start_from(*train.moments())
+    network.to(device)
+    batches = math.ceil(len(train) / recipe.batch_size)
+    offered = budgets(recipe, batches, gflop_per_image(network))
+    setting = Setting(model, seed, recipe, precision, device, train, val, offered)
+    averaged = copy.deepcopy(network)
+
+    def told(state: State, resumed: bool) -> None:
+        for row in state.rows if resumed else state.rows[-1:]:
+            _tell(epoch=int(row["epoch"]), val_mse=row["val_mse"])
+
+    with threadpool_limits(params.threads):
+        state, best = fit(network, averaged, setting, checkpoint, told)
+        averaged.load_state_dict(best[ALIKE])
+        distance = _distance(averaged, val, params.compare.measure)
+    _tell(distance=distance, epoch=state.best[ALIKE][0])
+    shutil.rmtree(checkpoint.directory, ignore_errors=True)
+
+
+@torch.inference_mode()
+def _distance(network: Autoencoder, images: Images, measure: str) -> float:
+    """Mean distance of reconstructions from their originals, 0 for identical ones."""
+    network.eval()
+    total = 0.0
+    for x in images.inputs():
+        pair = to_unit(network(x)).contiguous(), to_unit(x).contiguous()
+        if measure in METRICS:
+            found = image_metrics(*pair)
+        else:
+            found = perceptual(*pair, every=measure in EVERY)
+        total += float(found[measure].double().sum())
+    return MEASURES[measure].distance(total / len(images))
+
+
+def _tell(**values: object) -> None:
+    print(json.dumps(values), flush=True)
+
+
+if __name__ == "__main__":
+    from clarity.names import line
+
+    name, number, text = sys.argv[1:]
+    try:
+        run(name, int(number), json.loads(text))
+    except ClarityError as error:
+        print(f"clarity: {line(str(error))}", file=sys.stderr)
+        sys.exit(2)
