@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from clarity.measures import MEASURES
 from clarity.store import experiment_id, open_store
-from clarity.tracking import keys, runs
+from clarity.tracking import keys, runs, view
 from clarity.tune.space import changes
 from clarity.tune.study import Search, ended, summary
 
@@ -58,12 +58,13 @@ def publish(study: Study, search: Search) -> str:
             value = MEASURES[measure]
             shown = trial.value if value.lower_is_better else (value.perfect or 0) - trial.value
             curve.append((0, {f"val/{measure}": shown}))
-        values = {name: str(value) for name, value in trial.params.items()}
+        values = {name: str(value).strip('"') for name, value in trial.params.items()}
         values["changes"] = str(changes(search.params, search.model, trial.params))
         runs.log(client, run_id, curve, values)
         client.set_terminated(run_id, "FINISHED" if whole else "KILLED")
     runs.log(client, parent, tags={"mlflow.note.content": summary(study, search)})
     client.set_terminated(parent)
+    view.publish_searches(client, measure, search.knobs)
     return parent
 
 

@@ -24,8 +24,11 @@ TAG = "mlflow.sharedViewState."
 #: The view that `clarity ui` opens, and the one that shows superseded runs too.
 MODELS = "clarity-models"
 HISTORY = "clarity-history"
+#: The one of the candidates of `python -m pipelines.tune`.
+SEARCHES = "clarity-searches"
 _CURRENT = f"tags.`{keys.KIND}` = '{keys.TRAINING}' AND tags.`{keys.CURRENT}` = 'true'"
 _TRAINED = f"tags.`{keys.KIND}` = '{keys.TRAINING}'"
+_CANDIDATE = f"tags.`{keys.KIND}` = '{keys.TUNING}' AND tags.`mlflow.parentRunId` LIKE '%'"
 
 COLUMNS = (
     f"tags.`{TAG_FAMILY}`",
@@ -70,22 +73,56 @@ def publish(client: MlflowClient, epoch: int) -> None:
     Args:
         epoch: of the reconstructions that the image grid shows first.
     """
+    _store(client, MODELS, "All models", state(_CURRENT, epoch))
+    _store(client, HISTORY, "All models, older trainings too", state(_TRAINED, epoch))
+    experiment = experiment_id(client)
+    if client.get_experiment(experiment).tags.get(KIND_TAG) != KIND:
+        client.set_experiment_tag(experiment, KIND_TAG, KIND)
+
+
+def publish_searches(client: MlflowClient, measure: str, knobs: Iterable[str]) -> None:
+    """Store the view of candidates: the best first, what makes them so, and their curves.
+
+    Args:
+        measure: what they are judged by (``compare.measure``).
+        knobs: names of their parameters.
+    """
+    found = f"val/{measure}"
+    charts = [
+        _chart(
+            "PARALLEL",
+            0,
+            f"{measure} on val",
+            selectedParams=list(knobs),
+            selectedMetrics=[found],
+            showAllRuns=False,
+        ),
+        _line(1, keys.curve("val_mse"), "validation MSE", "log"),
+    ]
+    content = state(_CANDIDATE, 0) | {
+        "orderByKey": f"metrics.`{found}_distance`",
+        "orderByAsc": True,
+        "selectedColumns": [f"metrics.`{found}`", *(f"params.`{knob}`" for knob in knobs)],
+        "compareRunCharts": charts,
+        "compareRunSections": [
+            _section(0, "What the better ones have in common", 1, 420),
+            _section(1, "Learning curves", 1, 420),
+        ],
+        "runListHidden": False,
+    }
+    _store(client, SEARCHES, "Searches for a recipe", content)
+
+
+def _store(client: MlflowClient, key: str, name: str, content: dict[str, Any]) -> None:
+    """Put a view into the experiment's tags, where it is not there as it is."""
     experiment = experiment_id(client)
     present = client.get_experiment(experiment).tags
-    views = {
-        MODELS: ("All models", _CURRENT),
-        HISTORY: ("All models, older trainings too", _TRAINED),
-    }
-    for key, (name, search) in views.items():
-        content = state(search, epoch)
-        if _state_of(present.get(TAG + key)) == content:
-            continue
-        stamp = runs.now()
-        packed = base64.b64encode(zlib.compress(json.dumps(content).encode(), 9)).decode()
-        value = {"name": name, "createdAt": stamp, "updatedAt": stamp, "state": f"deflate;{packed}"}
-        client.set_experiment_tag(experiment, TAG + key, json.dumps(value))
-    if present.get(KIND_TAG) != KIND:
-        client.set_experiment_tag(experiment, KIND_TAG, KIND)
+    if _state_of(present.get(TAG + key)) == content:
+        return
+    stamp = runs.now()
+    packed = base64.b64encode(zlib.compress(json.dumps(content).encode(), 9)).decode()
+    value = {"name": name, "createdAt": stamp, "updatedAt": stamp, "state": f"deflate;{packed}"}
+    client.set_experiment_tag(experiment, TAG + key, json.dumps(value))
 
 
 def _state_of(tag: str | None) -> Any:
@@ -116,17 +153,7 @@ def state(search: str, epoch: int) -> dict[str, Any]:
         "runsPinned": [],
         "compareRunCharts": list(_charts(epoch)),
         "compareRunSections": [
-            {
-                "uuid": f"section-{number}",
-                "name": name,
-                "display": True,
-                "isReordered": True,
-                "deleted": False,
-                "isGenerated": False,
-                "columns": columns,
-                "cardHeight": height,
-            }
-            for number, (name, columns, height) in enumerate(SECTIONS)
+            _section(number, *section) for number, section in enumerate(SECTIONS)
         ],
         "viewMaximized": False,
         "runListHidden": True,
@@ -141,6 +168,19 @@ def state(search: str, epoch: int) -> dict[str, Any]:
             "lineSmoothness": 0,
             "selectedXAxisMetricKey": "",
         },
+    }
+
+
+def _section(number: int, name: str, columns: int, height: int) -> dict[str, Any]:
+    return {
+        "uuid": f"section-{number}",
+        "name": name,
+        "display": True,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": False,
+        "columns": columns,
+        "cardHeight": height,
     }
 
 
