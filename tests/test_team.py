@@ -201,6 +201,7 @@ def test_a_team_shares_a_server_with_accounts(
     writer.run("clarity", "backfill")
     # Who may read names no champion.
     assert "refused (403)" in refused(reader.run("clarity", "promote", check=False))
+    assert not (project.path / "mlruns/registry-move.json").exists()
     writer.run("clarity", "promote")
     lineage = writer.run("clarity", "lineage", "champion").stdout
     assert "version" in lineage

@@ -34,6 +34,11 @@ def disk_error(error: BaseException) -> int | None:
     return number if number in DISK else None
 
 
+def denied(error: BaseException) -> bool:
+    """Whether a server with accounts said that this one may not."""
+    return any(_DENIED.search(str(one)) for one in _chain(error))
+
+
 def refusal(error: BaseException, database: str = "") -> str | None:
     """An exception in one line, if it says that the machine refuses; None for any other.
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from clarity.errors import ClarityError
 from clarity.files import read_json, write_json
 from clarity.layout import MLRUNS
+from clarity.machine import denied
 from clarity.registry.history import CHALLENGER, CHAMPION, Entry, History, entry
 from clarity.registry.versions import Registry
 
@@ -43,7 +44,11 @@ def carry_out(
     verdict: tuple[int, str, str] | None = None,
 ) -> None:
     """Move aliases, write the verdict on its version and the lines in the history; all or, after a
-    kill, at the next command. Hold the registry's lock."""
+    kill, at the next command. Hold the registry's lock.
+
+    What an account may not do is not left for somebody else's next command to do.
+    """
+    standing = registry.aliases()
     write_json(
         PENDING,
         {
@@ -52,7 +57,12 @@ def carry_out(
             "verdict": list(verdict) if verdict else None,
         },
     )
-    _complete(registry, history)
+    try:
+        _complete(registry, history)
+    except Exception as error:
+        if denied(error) and registry.aliases() == standing:
+            PENDING.unlink()
+        raise
 
 
 def _complete(registry: Registry, history: History) -> None:
