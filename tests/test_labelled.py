@@ -72,7 +72,7 @@ def test_too_few_are_not_shared_and_that_is_said(tmp_path: Path) -> None:
     project = make_project(tmp_path, {"source": "npy", "path": "own"}, anomalies_with(SHARING))
     own_test_set(project, 20)
     said = run_stages(project, "ingest", "preprocess")
-    assert "20 labelled anomalies are too few for val, gate, test to get 5 each" in said
+    assert "20 labelled anomalies are too few for val, gate, test to get 5 each by" in said
     assert counted(project)["test"] == {"labelled": 20}
     assert set(counted(project)["val"]) == SYNTHETIC
 

@@ -46,9 +46,9 @@ def test_without_a_budget_of_compute_the_question_was_not_asked(one_seed: Path) 
         if family != "pca":
             budgets(name, compute=None)
     data = judged()
-    assert asked(data, "compute")["not_tested"] == "not asked: train.compute is null"
+    assert asked(data, "compute")["not_tested"] == "not asked (train.compute is empty)"
     sentences = [line["sentence"] for line in data["answer"]]
-    assert sentences[1] == "For the same compute: not asked: train.compute is null."
+    assert sentences[1] == "For the same compute: not asked (train.compute is empty)."
 
 
 def test_the_answer_is_two_lines_with_a_family_each(one_seed: Path) -> None:

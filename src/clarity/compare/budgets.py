@@ -82,7 +82,7 @@ def withheld(models: Sequence[ModelResults], question: Question) -> str:
     if question == "compute":
         without = [name for name, budgets in spent.items() if not budgets]
         if len(without) == len(models):
-            return "not asked: train.compute is null"
+            return "not asked (train.compute is empty)"
         if without or any(model.same_compute is None for model in models):
             names = without or [model.name for model in models if model.same_compute is None]
             return f"not for the same compute: no such weights of {', '.join(names)}"

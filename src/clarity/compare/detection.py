@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from clarity.choice import FUSED, PANEL
@@ -10,6 +11,9 @@ from clarity.compare.results import ModelResults, Results
 from clarity.compare.table import Row
 from clarity.compare.words import listed, whole
 
+#: Differences below this are rounding of the machine's.
+ROUNDING = 1e-9
+
 
 def chosen(results: Results, best: ModelResults | None) -> str:
     """How the best autoencoder was chosen, and what PCA, left out of that choice, has there."""
@@ -17,8 +21,8 @@ def chosen(results: Results, best: ModelResults | None) -> str:
         return ""
     text = (
         "The best autoencoder is the one with the largest AUROC on validation images, averaged "
-        "over kinds of anomaly, each of which its score was fitted without: "
-        f"{best.name}, {best.val_auroc:.3f} there."
+        f"over their kinds of anomaly ({listed(_kinds(results, 'val'))}), each of which its score "
+        f"was fitted without: {best.name}, {best.val_auroc:.3f} there."
     )
     others = [f"{m.name} has {m.val_auroc:.3f}" for m in results.family("pca")]
     if others:
@@ -27,6 +31,11 @@ def chosen(results: Results, best: ModelResults | None) -> str:
             f" PCA, with which it is compared, {verb} left out of that choice: {listed(others)}."
         ).replace("PCA, with which it is compared, are", "The PCAs, with which it is compared, are")
     return text
+
+
+def _kinds(results: Results, split: str) -> list[str]:
+    index = results.index
+    return sorted(set(index.loc[(index["split"] == split) & (index["label"] == 1), "kind"]))
 
 
 def unseen(results: Results, table: list[Row]) -> dict[str, Any] | None:
@@ -38,6 +47,7 @@ def unseen(results: Results, table: list[Row]) -> dict[str, Any] | None:
     if not rows:
         return None
     told = [(row, _weights(results.by_name(row["model"]))) for row in rows]
+    known = _kinds(results, "val")
     names = sorted({name for _, weights in told for name, _ in weights}, key=_in_order)
     return {
         "rows": [
@@ -45,6 +55,10 @@ def unseen(results: Results, table: list[Row]) -> dict[str, Any] | None:
             for row, weights in told
         ],
         "weighed": bool(names),
+        "apart": ""
+        if set(known) & set(results.kinds)
+        else f"The scores were fitted to {listed(known)} and have seen none of the kinds of the "
+        "test split: both columns are of kinds never seen.",
         "signals": [(name, text) for name in names if (text := signal(name))],
     }
 
@@ -98,10 +112,19 @@ def alarms(results: Results, table: list[Row]) -> dict[str, Any] | None:
     found = [row["false_alarms"] for row in rows]
     made = f"{min(found):.0%} to {max(found):.0%}".replace("%", " %")
     of = f" of {groups:,} {results.who}" if results.grouped else ""
-    text = (
-        f"Each threshold was set on the {len(validation):,} normal validation images{of}, so that "
-        f"{rate} of images like these raise an alarm. On {results.people('test')}, {made} did."
-    )
+    stated = rows[0]["false_alarm_rate"]
+    if 1 / (len(validation) + 1) > stated + ROUNDING:
+        needed = math.ceil(1 / stated - ROUNDING) - 1
+        text = (
+            f"Each threshold is the largest score of the {len(validation):,} normal validation "
+            f"images{of}: too few for a rate of {rate} to be promised, which takes {needed:,}."
+        )
+    else:
+        text = (
+            f"Each threshold was set on the {len(validation):,} normal validation images{of}, so "
+            f"that {rate} of images like these raise an alarm."
+        )
+    text += f" On {results.people('test')}, {made} did."
     if results.grouped and groups < 20:
         text += (
             f" {groups} {results.who} are few to set a threshold on: images of one are alike, and "

@@ -94,7 +94,10 @@ def clause(claim: Claim, c: Comparison) -> str:
         if a != b
     ]
     verb = "changes" if len(also) == 1 else "change"
-    return f"{c.family} {told}" + (f" (its {' and '.join(also)} {verb} too)" if also else "")
+    notes = [f"its {' and '.join(also)} {verb} too"] if also else []
+    if 2 * len(c.against) > len(c.others):
+        notes.append(f"{len(c.against)} of {len(c.others)} other measures see the opposite")
+    return f"{c.family} {told}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _caveats(claim: Claim, results: Results) -> list[str]:
@@ -160,7 +163,7 @@ def dissent(claim: Claim, population: str) -> list[str]:
             rest = len(c.others) - len(names)
             out.append(
                 f"For {c.family}, {listed(names)} {verb} the opposite of {claim.measure}, "
-                f"{rest} other measures the same."
+                f"{rest} other measure{'' if rest == 1 else 's'} the same."
             )
         else:
             out.append(

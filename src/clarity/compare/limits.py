@@ -71,7 +71,8 @@ def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[s
             "about how well it finds others."
         )
     out.append(
-        "Each model's anomaly score is the one with the largest AUROC on validation images. "
+        "Each model's anomaly score is the fused one, or, without one, that with the largest "
+        "AUROC on validation images. "
         "Average precision depends on the share of anomalies in the test split, "
         f"here {results.test['label'].mean():.0%}, and has no interval."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -175,20 +176,28 @@ def false_alarms(model: ModelResults, results: Results, confidence: float) -> Ro
     normal = (results.test["label"] == 0).to_numpy()
     limits = np.array([one["value"] for one in found], dtype=np.float64)
     raised = model.scores[model.best_score] > limits[:, None]
-    _put(
-        row,
-        "false_alarms",
-        mean_interval(
-            raised[:, normal].astype(np.float64),
-            results.test["group"].to_numpy()[normal],
-            confidence,
-            deterministic=model.deterministic,
-            scale="logit",
-        ),
+    interval = mean_interval(
+        raised[:, normal].astype(np.float64),
+        results.test["group"].to_numpy()[normal],
+        confidence,
+        deterministic=model.deterministic,
+        scale="logit",
     )
+    _put(row, "false_alarms", never(interval))
     row["misses"] = float(1 - raised[:, ~normal].mean())
     row["false_alarm_rate"] = found[0].get("false_alarm_rate")
     return row
+
+
+def never(share: Interval) -> Interval:
+    """A share's interval, also where all of G people (or pictures) agree, as if each were asked
+    once: 0 of G allows up to 1 - (α/2)^(1/G) (Clopper & Pearson 1934)."""
+    if share.low != share.high or share.estimate not in (0.0, 1.0):
+        return share
+    most = 1 - ((1 - share.confidence) / 2) ** (1 / share.groups)
+    if share.estimate:
+        return replace(share, low=1 - most)
+    return replace(share, high=most)
 
 
 def _put(row: Row, name: str, interval: Interval) -> None:

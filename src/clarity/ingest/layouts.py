@@ -121,7 +121,8 @@ def _classes(
         return {}, ""
     if not good:
         raise ClarityError(
-            f"{root}: {bad[0]} is named like anomalies, and no folder like normals; name theirs in "
+            f"{root}: {bad[0]} is named like anomalies, and no folder with pictures like normals; "
+            "name theirs in "
             f"data.normal{_of(unknown)}; {GROUPS}"
         )
     if unknown and not depth:
@@ -199,9 +200,9 @@ def _classed(
     normals = sum(place.label == 0 for place in places.values())
     where = f" below {listed(_splits(pictures))}" if depth else ""
     good = listed([name for name, label in classes.items() if not label])
-    found = (
-        f"{len(places) - normals} anomalies ({listed(list(kinds))})" if kinds else "no anomalies"
-    )
+    found = "no anomalies (synthetic ones are made)"
+    if kinds:
+        found = f"{len(places) - normals} anomalies ({listed(list(kinds))})"
     return Layout(
         places, f"read as {normals} normals ({good}) and {found}{where}, because {reason}"
     )

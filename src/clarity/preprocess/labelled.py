@@ -137,8 +137,9 @@ def _shared(
 
 def _too_few(count: int, splits: Sequence[str], minimum: int) -> str:
     return (
-        f"{count} labelled anomalies are too few for {', '.join(splits)} to get {minimum} each "
-        f"({PARAMETER}.minimum): all are in test"
+        f"{count} labelled anomalies are too few for {', '.join(splits)} to get {minimum} each by "
+        f"their shares ({PARAMETER}): all are in test, and synthetic ones choose score and model; "
+        f"lower {PARAMETER}.minimum to choose by yours"
     )
 
 

@@ -141,6 +141,8 @@ def _run(path: Path, source: Source, registered: Registered, output: Path) -> No
         },
     )
     shutil.rmtree(parts)
+    if said := unpromised(registered.detector):
+        console.print(line(said))
     files = [output / TABLE_CSV, output / SHEET_PNG, *([output / REJECTED] if rejected else [])]
     console.print(
         line(
@@ -153,6 +155,19 @@ def _run(path: Path, source: Source, registered: Registered, output: Path) -> No
         console.print(line(f"anomalous, the most so first: {', '.join(flagged[:NAMED])}{rest}"))
     if not scored:
         raise ClarityError(f"{path}: not one usable image; {output / REJECTED} says why")
+
+
+def unpromised(detector: Detector) -> str:
+    """That the threshold promises no rate of false alarms, where too few normals set it."""
+    entry = detector.details.get("threshold", {}).get(detector.score_name, {})
+    if entry.get("promised", True):
+        return ""
+    known = len(detector.scorer.calibration.scores) if detector.scorer.calibration else 0
+    return (
+        f"the threshold is the largest score of {known} validation normals, too few for the stated "
+        f"{entry.get('false_alarm_rate', 0):.0%} of false alarms to be promised; p-values end at "
+        f"{1 / (known + 1):.2g}"
+    )
 
 
 def _complete(output: Path, key: str) -> bool:
