@@ -33,6 +33,8 @@ SERVERS = {
     "clarity ui --port 5050": "http://127.0.0.1:5050/health",
     "make serve-flows": "http://127.0.0.1:4200/api/health",
 }
+#: How else a reader sees that one is up: it says so once its deployments are there.
+UP = {"make serve-flows": "test -f .prefect/server.json"}
 #: Every server and client in a network of their own: ports are free, and nothing is outside.
 APART = ["unshare", "--map-root-user", "--net"]
 #: Somebody moves the alias in MLflow's UI: the second champion.
@@ -69,6 +71,10 @@ def reader(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     project.git("config", "user.name", "A Reader")
     project.git("config", "user.email", "reader@example.org")
     project.commit("As a reader has it")
+    origin = project.path.parent / "origin.git"
+    project.git("init", "--quiet", "--bare", str(origin))
+    project.git("remote", "add", "origin", str(origin))
+    project.git("push", "--quiet", "--set-upstream", "origin", "HEAD")
     # The environment is there; setting one up needs a network.
     (root / ".venv").mkdir()
     for part in Path(sys.prefix).iterdir():
@@ -86,7 +92,8 @@ def script(chosen: list[Command]) -> str:
     for one in chosen:
         lines.append(f"echo {shlex.quote(f'### {one} {one.text}')}")
         if one.text in SERVERS:
-            wait = f"until curl -sf {SERVERS[one.text]} > /dev/null; do sleep 0.3; done"
+            wait = f"until {UP.get(one.text, f'curl -sf {SERVERS[one.text]} > /dev/null')}; do "
+            wait += "sleep 0.3; done"
             lines += [f"{one.text} &", f"timeout 180 bash -c {shlex.quote(wait)}"]
         else:
             lines.append(one.text)
