@@ -58,14 +58,13 @@ def check() -> None:
 
     params = load_params()
     check_data_path(params.data)
-    if any(spec.own for spec in params.models.values()):
-        from clarity.models.own import check as check_own
-        from clarity.networks import read_code
+    for name, spec in params.models.items():
+        if spec.own:
+            from clarity.models.own import check as check_own
+            from clarity.networks import read_code
 
-        for name, spec in params.models.items():
-            if spec.own:
-                code, shape = read_code(spec.family), params.preprocess.shape
-                check_own(code, spec.arguments, shape, name, params.seeds[0])
+            code, shape = read_code(spec.family), params.preprocess.shape
+            check_own(code, spec.arguments, shape, name, params.seeds[0])
     typer.echo(f"params.yaml is fine: {len(params.models)} models, {len(params.seeds)} seed(s)")
 
 

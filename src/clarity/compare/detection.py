@@ -11,9 +11,6 @@ from clarity.compare.results import ModelResults, Results
 from clarity.compare.table import Row
 from clarity.compare.words import listed, whole
 
-#: Differences below this are rounding of the machine's.
-ROUNDING = 1e-9
-
 
 def chosen(results: Results, best: ModelResults | None) -> str:
     """How the best autoencoder was chosen, and what PCA, left out of that choice, has there."""
@@ -112,9 +109,8 @@ def alarms(results: Results, table: list[Row]) -> dict[str, Any] | None:
     found = [row["false_alarms"] for row in rows]
     made = f"{min(found):.0%} to {max(found):.0%}".replace("%", " %")
     of = f" of {groups:,} {results.who}" if results.grouped else ""
-    stated = rows[0]["false_alarm_rate"]
-    if 1 / (len(validation) + 1) > stated + ROUNDING:
-        needed = math.ceil(1 / stated - ROUNDING) - 1
+    if not all(_promised(results.by_name(row["model"])) for row in rows):
+        needed = math.ceil(round(1 / rows[0]["false_alarm_rate"], 9)) - 1
         text = (
             f"Each threshold is the largest score of the {len(validation):,} normal validation "
             f"images{of}: too few for a rate of {rate} to be promised, which takes {needed:,}."
@@ -131,3 +127,11 @@ def alarms(results: Results, table: list[Row]) -> dict[str, Any] | None:
             f"another {groups} would have given another threshold."
         )
     return {"rows": rows, "text": text}
+
+
+def _promised(model: ModelResults) -> bool:
+    """Whether its false-alarm rate is; evaluations from before say nothing of it."""
+    known = [
+        (content.get("threshold") or {}).get(model.best_score) or {} for content in model.details
+    ]
+    return all(one.get("promised", True) for one in known)

@@ -54,10 +54,8 @@ def publish(study: Study, search: Search) -> str:
         ]
         whole = trial.state.name == "COMPLETE"
         if whole and trial.value is not None:
-            curve.append((0, {f"val/{measure}_distance": trial.value}))
-            value = MEASURES[measure]
-            shown = trial.value if value.lower_is_better else (value.perfect or 0) - trial.value
-            curve.append((0, {f"val/{measure}": shown}))
+            value = MEASURES[measure].distance(trial.value)  # the distance's own value again
+            curve.append((0, {f"val/{measure}_distance": trial.value, f"val/{measure}": value}))
         values = {name: str(value).strip('"') for name, value in trial.params.items()}
         values["changes"] = str(changes(search.params, search.model, trial.params))
         runs.log(client, run_id, curve, values)

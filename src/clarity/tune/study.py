@@ -8,10 +8,10 @@ than half of those before it at the same epoch is cut short (`MedianPruner`). Th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clarity.files import sha256_bytes, write_text
 from clarity.layout import MLRUNS
@@ -97,24 +97,28 @@ def ended(study: Study) -> list[FrozenTrial]:
     return [t for t in study.trials if t.state.name in ("COMPLETE", "PRUNED")]
 
 
-def best(study: Study) -> FrozenTrial | None:
-    """The candidate nearest to its originals on ``val``; None before one was trained to the end."""
+def ranked(study: Study) -> list[FrozenTrial]:
+    """Candidates that were trained to the end, the nearest to their originals on ``val`` first."""
     done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
-    return min(done, key=lambda trial: (trial.value, trial.number), default=None)
+    return sorted(done, key=lambda trial: (trial.value, trial.number))
+
+
+def best(study: Study) -> FrozenTrial | None:
+    """The first of `ranked`; None before one was trained to the end."""
+    return next(iter(ranked(study)), None)
 
 
 def first(study: Study) -> FrozenTrial | None:
     """The committed recipe's candidate, where it was trained to the end."""
-    done = [t for t in study.trials if t.state.name == "COMPLETE"]
     mine = study.trials[0].params if study.trials else {}
-    return next((trial for trial in done if trial.params == mine), None)
+    return next((trial for trial in ranked(study) if trial.params == mine), None)
 
 
 def told(search: Search, distance: float) -> str:
     """A distance as its measure is usually given: ``HaarPSI 0.655``."""
     measure = MEASURES[search.params.compare.measure]
-    value = distance if measure.lower_is_better else (measure.perfect or 0.0) - distance
-    return f"{measure.label} {value:.{measure.digits}f}"
+    # What makes a distance of a value makes the value of the distance again.
+    return f"{measure.label} {measure.distance(distance):.{measure.digits}f}"
 
 
 def summary(study: Study, search: Search) -> str:
@@ -150,7 +154,7 @@ def write_preset(study: Study, search: Search) -> Path | None:
         return None
     buffer = StringIO()
     yaml = YAML()
-    yaml.dump({"models": {search.model: _plain(found)}}, buffer)
+    yaml.dump({"models": {search.model: found}}, buffer)
     text = (
         f"# {summary(study, search)}.\n# Seed {search.seed}; searched: {', '.join(search.knobs)}. "
         "The best of many is a little too good by chance:\n"
@@ -159,11 +163,3 @@ def write_preset(study: Study, search: Search) -> Path | None:
     path = PRESETS / f"tuned-{search.model}.yaml"
     write_text(path, text + buffer.getvalue())
     return path
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    return value
