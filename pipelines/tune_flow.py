@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from clarity.errors import ClarityError
-from clarity.layout import MLRUNS, normals
+from clarity.layout import normals
 from clarity.params import load_params
 from clarity.tracking import tuning
 from clarity.tune import study as studies
@@ -33,7 +33,8 @@ SHOWN = 10
 
 
 def train(trial: Trial, search: studies.Search) -> State | float | None:
-    """Train one candidate in a process of its own; its distance, or None where it was cut short.
+    """Train one candidate in a process of its own; its distance, or None where it was cut short
+    or diverged.
 
     A failure is returned rather than raised: its cause is one line, not this file's traceback.
     """
@@ -52,6 +53,9 @@ def train(trial: Trial, search: studies.Search) -> State | float | None:
                 continue
             checkpoint = row.get("checkpoint", checkpoint)
             distance = row.get("distance", distance)
+            if "diverged" in row:
+                log.info("%s", row["diverged"])
+                cut = True
             if "val_mse" in row and not cut:
                 trial.report(row["val_mse"], row["epoch"])
                 cut = trial.should_prune()
@@ -96,7 +100,6 @@ def tune(
     try:
         max_parallel = fitting(max_parallel, log.warning)
         search = _search(model, seed, tuple(knobs))
-        MLRUNS.mkdir(exist_ok=True)
         study = studies.open_study(search)
         cause = _work(study, search, trials, max_parallel)
     except ClarityError as error:
@@ -167,11 +170,10 @@ def _work(study: Study, search: studies.Search, trials: int, max_parallel: int) 
 
 def _show(study: Study, search: studies.Search) -> None:
     """The best candidates as a table in Prefect's UI."""
-    done = [t for t in studies.ended(study) if t.value is not None and t.state.name == "COMPLETE"]
     rows = [
         f"| {t.number} | {studies.told(search, t.value or 0.0)} | "
         f"`{json.dumps(changes(search.params, search.model, t.params))}` |"
-        for t in sorted(done, key=lambda trial: trial.value or 0.0)[:SHOWN]
+        for t in studies.ranked(study)[:SHOWN]
     ]
     text = "\n".join(["| candidate | on val | what it changes |", show.TABLE, *rows])
     with suppress(Exception):  # a view: where it cannot be made the search goes on

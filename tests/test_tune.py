@@ -128,6 +128,11 @@ def test_the_flow_trains_candidates_logs_them_and_goes_on(project: Project) -> N
         content = YAML(typ="safe").load(preset.read_text())
         assert list(content["models"]) == [MODEL]
     assert not [path for path in (project.path / ".checkpoints").iterdir() if path.is_dir()]
+    # A rate too far ends the candidate, not the search.
+    far = json.dumps({"train": {"learning_rate": 1e30}})
+    told = project.run(sys.executable, "-m", "clarity.tune.trial", MODEL, "0", far).stdout
+    assert "diverged at step" in json.loads(told.splitlines()[-1])["diverged"]
+    assert not [path for path in (project.path / ".checkpoints").iterdir() if path.is_dir()]
     wrong = project.run(*command, "1", "--knob", "epochs", check=False)
     assert wrong.returncode == 2
     assert wrong.stderr.splitlines()[-1].startswith("clarity: --knob epochs: there are")

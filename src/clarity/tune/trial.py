@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +28,7 @@ from clarity.models.device import hold_memory, prepare
 from clarity.models.flops import gflop_per_image
 from clarity.models.loss import criterion
 from clarity.networks import recorded_code
-from clarity.params import Params, load_params, parse_params
+from clarity.params import Params, parse_params
 from clarity.presets import merge
 from clarity.train.budget import ALIKE, budgets
 from clarity.train.checkpoint import Checkpoint, State
@@ -56,12 +55,12 @@ def run(model: str, seed: int, changes: Mapping[str, Any]) -> None:
     """Train a candidate and print what came of it.
 
     Lines: ``{"checkpoint": FOLDER}`` first; ``{"epoch": …, "val_mse": …}`` after each epoch; last
-    ``{"distance": …, "epoch": …}``, by ``compare.measure``, of the best epoch on ``val``.
+    ``{"distance": …, "epoch": …}``, by ``compare.measure``, of the best epoch on ``val``; or
+    ``{"diverged": …}``, and why.
 
     Raises:
-        ClarityError: bad parameters or data, or a training that diverged.
+        ClarityError: bad parameters or data.
     """
-    load_params()
     params = changed(model, changes)
     spec = params.model(model)
     recipe = params.recipe(model).model_copy(update={"compute": None})
@@ -89,11 +88,16 @@ def run(model: str, seed: int, changes: Mapping[str, Any]) -> None:
             _tell(epoch=int(row["epoch"]), val_mse=row["val_mse"])
 
     with threadpool_limits(params.threads):
-        state, best = fit(network, averaged, setting, checkpoint, told)
+        try:
+            state, best = fit(network, averaged, setting, checkpoint, told)
+        except ClarityError as error:  # a rate too far: this candidate's end, not the search's
+            checkpoint.delete()
+            _tell(diverged=str(error))
+            return
         averaged.load_state_dict(best[ALIKE])
         distance = _distance(averaged, val, params.compare.measure)
     _tell(distance=distance, epoch=state.best[ALIKE][0])
-    shutil.rmtree(checkpoint.directory, ignore_errors=True)
+    checkpoint.delete()
 
 
 @torch.inference_mode()
