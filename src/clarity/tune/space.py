@@ -61,6 +61,7 @@ def distributions(
     if recipe.loss not in losses:
         losses.append(recipe.loss)
     batches = {max(1, min(images, round(recipe.batch_size * factor))) for factor in BATCHES}
+    batches.add(recipe.batch_size)  # more than there are images makes one step of them all
     rate = recipe.learning_rate
     known: dict[str, BaseDistribution] = {
         "learning_rate": FloatDistribution(rate / RATE, rate * RATE, log=True),
