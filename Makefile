@@ -53,8 +53,9 @@ repro-full: $(READY) ## The same with three seeds and the VAEs (edits params.yam
 	clarity answer
 
 quick: $(READY) ## A look at the whole pipeline in about a minute, in .quick/
-	@mkdir -p .quick/.dvc
+	@mkdir -p .quick/.dvc .quick/ensembles
 	cp -r dvc.yaml params.yaml presets networks .dvcignore .quick/
+	cp ensembles/README.md .quick/ensembles/
 	rm -rf .quick/src && cp -r src .quick/
 	cp .dvc/config .quick/.dvc/ && printf '[core]\n    no_scm = true\n' > .quick/.dvc/config.local
 	cp -r .dvc/plots .quick/.dvc/ 2>/dev/null || true

@@ -25,6 +25,7 @@ PARTS = (
     ".gitignore",
     "data/own/README.md",
     "networks/README.md",
+    "ensembles/README.md",
     "mlruns/.gitkeep",
     "registry/README.md",
 )

@@ -17,6 +17,7 @@ ENTRIES = {
     "preprocess": "clarity.preprocess.stage",
     "train": "clarity.train.stage",
     "evaluate": "clarity.evaluate.stage",
+    "ensemble": "clarity.ensembles.stage",
     "compare": "clarity.compare.stage",
     "publish": "clarity.registry.backfill",
 }
@@ -40,9 +41,20 @@ FREE_FOR = {
     "preprocess": {"measures": "the same"},
     "train": {"measures": "the same"},
     "evaluate": {"networks": "the code that a model was trained with lies in the model"},
+    "ensemble": {"networks": "the same"},
     "compare": {"networks": "the same"},
     "publish": dict.fromkeys(
-        ("choice", "evaluate", "ingest", "measures", "models", "networks", "preprocess", "scale"),
+        (
+            "choice",
+            "ensembles",
+            "evaluate",
+            "ingest",
+            "measures",
+            "models",
+            "networks",
+            "preprocess",
+            "scale",
+        ),
         "what it changes in a model or an evaluation runs those stages, whose outputs are declared",
     ),
 }

@@ -37,10 +37,11 @@ SERVERS = {
 UP = {"make serve-flows": "test -f .prefect/server.json"}
 #: Every server and client in a network of their own: ports are free, and nothing is outside.
 APART = ["unshare", "--map-root-user", "--net"]
-#: Somebody moves the alias in MLflow's UI: the second champion.
+#: Somebody moves aliases in MLflow's UI: the second champion, and a challenger.
 MOVE = """
 from clarity.store import open_store
 open_store().set_registered_model_alias("clarity", "champion", "1")
+open_store().set_registered_model_alias("clarity", "challenger", "2")
 """
 
 
@@ -70,6 +71,8 @@ def reader(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     (root / "eye-1f3a.csv").write_text(answers.replace(",,", ",left,"))
     project.git("config", "user.name", "A Reader")
     project.git("config", "user.email", "reader@example.org")
+    storage = project.path.parent / "storage"
+    project.run("dvc", "remote", "add", "--default", "storage", str(storage))
     project.commit("As a reader has it")
     origin = project.path.parent / "origin.git"
     project.git("init", "--quiet", "--bare", str(origin))

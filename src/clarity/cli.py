@@ -137,6 +137,18 @@ def evaluate(model: Model, seed: Seed) -> None:
 
 
 @app.command(rich_help_panel=STAGES)
+def ensemble(
+    name: Annotated[str, typer.Argument(help="A key of `ensembles` in params.yaml.")],
+) -> None:
+    """Put several trainings side by side as one network, and measure it."""
+    from clarity.ensembles.stage import run
+    from clarity.inputs import unchanged
+
+    with unchanged("ensemble", ensemble=name):
+        run(name)
+
+
+@app.command(rich_help_panel=STAGES)
 def compare() -> None:
     """Write the tables, the verdicts and the report."""
     from clarity.compare.stage import run

@@ -6,6 +6,7 @@ describes what is in each file.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ REJECTED = PROCESSED / "rejected.csv"
 
 MODELS = Path("models")
 EVALUATIONS = Path("evaluations")
+ENSEMBLES = Path("ensembles")
 REPORTS = Path("reports")
 CHECKPOINTS = Path(".checkpoints")
 MLRUNS = Path("mlruns")
@@ -105,22 +107,39 @@ def network_code(model: str) -> Path:
     return Path("data/networks") / f"{model}.json"
 
 
-@dataclass(frozen=True)
-class Training:
-    """One model trained from one seed, and the files that its stages write."""
+class Outputs(ABC):
+    """The files of one evaluated network: of a training, or of an ensemble of trainings.
+
+    Attributes:
+        model: a key of ``models`` or ``ensembles`` in params.yaml.
+    """
 
     model: str
-    seed: int
 
     @property
+    @abstractmethod
     def name(self) -> str:
-        """``conv-small-0``: the suffix of its DVC stages and the name of its folders."""
-        return f"{self.model}-{self.seed}"
+        """The suffix of its DVC stages and the name of its folders."""
 
     @property
+    @abstractmethod
     def directory(self) -> Path:
-        """Outputs of ``train``."""
-        return MODELS / self.name
+        """Holds the weights and what they mean."""
+
+    @property
+    @abstractmethod
+    def evaluation(self) -> Path:
+        """Holds what was measured."""
+
+    @property
+    @abstractmethod
+    def made_by(self) -> str:
+        """The DVC stage that writes the weights."""
+
+    @property
+    @abstractmethod
+    def evaluated_by(self) -> str:
+        """The DVC stage that writes the evaluation."""
 
     @property
     def weights(self) -> Path:
@@ -151,11 +170,6 @@ class Training:
     def progress(self) -> Path:
         """Folder of reconstruction grids, ``epoch-0000.png``, as training improves them."""
         return self.directory / "progress"
-
-    @property
-    def evaluation(self) -> Path:
-        """Outputs of ``evaluate``."""
-        return EVALUATIONS / self.name
 
     @property
     def metrics(self) -> Path:
@@ -196,3 +210,68 @@ class Training:
     def timings(self) -> Path:
         """Undeclared: measured seconds and throughput."""
         return TIMINGS / f"{self.name}.json"
+
+
+@dataclass(frozen=True)
+class Training(Outputs):
+    """One model trained from one seed, and the files that its stages write."""
+
+    model: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """``conv-small-0``."""
+        return f"{self.model}-{self.seed}"
+
+    @property
+    def directory(self) -> Path:
+        """Outputs of ``train``."""
+        return MODELS / self.name
+
+    @property
+    def evaluation(self) -> Path:
+        """Outputs of ``evaluate``."""
+        return EVALUATIONS / self.name
+
+    @property
+    def made_by(self) -> str:
+        """``train@conv-small-0``."""
+        return f"train@{self.name}"
+
+    @property
+    def evaluated_by(self) -> str:
+        """``evaluate@conv-small-0``."""
+        return f"evaluate@{self.name}"
+
+
+@dataclass(frozen=True)
+class Ensemble(Outputs):
+    """Several trainings as one network, and the files that its stage writes."""
+
+    model: str
+
+    @property
+    def name(self) -> str:
+        """``all-conv``: it has no seed; its members are of all."""
+        return self.model
+
+    @property
+    def directory(self) -> Path:
+        """All outputs of ``ensemble``."""
+        return ENSEMBLES / self.name
+
+    @property
+    def evaluation(self) -> Path:
+        """The same."""
+        return self.directory
+
+    @property
+    def made_by(self) -> str:
+        """``ensemble@all-conv``."""
+        return f"ensemble@{self.name}"
+
+    @property
+    def evaluated_by(self) -> str:
+        """The same."""
+        return self.made_by

@@ -42,6 +42,19 @@ def merge(target: dict[str, Any], changes: dict[str, Any]) -> None:
                 target[key] = value
 
 
+def combine(content: dict[str, Any]) -> None:
+    """Leave out of ``ensembles`` what is no model any more, and ensembles of which one is left."""
+    models, ensembles = content["models"], content.get("ensembles") or {}
+    seeds = len(content["seeds"])
+    for name, members in list(ensembles.items()):
+        kept = [member for member in members if member in models]
+        trained = sum(1 if models[m].get("family") == "pca" else seeds for m in kept)
+        if trained < 2:
+            del ensembles[name]
+        elif len(kept) < len(members):
+            ensembles[name] = kept
+
+
 def apply_preset(name: str, root: Path) -> bool:
     """Merge ``presets/NAME.yaml`` into the ``params.yaml`` of the project in ``root``.
 
@@ -65,6 +78,7 @@ def apply_preset(name: str, root: Path) -> bool:
     before = path.read_text()
     content = yaml.load(before)
     merge(content, YAML().load(source.read_text()))
+    combine(content)
     data = content["data"]
     if root.resolve() != Path.cwd() and not os.path.isabs(data["path"]):
         data["path"] = os.path.relpath(data["path"], root)

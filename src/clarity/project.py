@@ -19,7 +19,18 @@ from PIL import Image, ImageOps
 from clarity.address import project_root
 from clarity.errors import ClarityError
 from clarity.files import read_json
-from clarity.layout import GRAPH, INDEX, PARAMS, REPORTS, SPLITS, Training, anomalies, normals
+from clarity.layout import (
+    GRAPH,
+    INDEX,
+    PARAMS,
+    REPORTS,
+    SPLITS,
+    Ensemble,
+    Outputs,
+    Training,
+    anomalies,
+    normals,
+)
 from clarity.params import Params, load_params
 from clarity.preprocess.images import ImageProblem, from_array, to_square
 from clarity.score.batch import PIECE
@@ -168,8 +179,8 @@ class Project:
 
     @property
     def trainings(self) -> list[str]:
-        """The trainings that params.yaml names: ``conv-small-0``, …"""
-        return [training.name for training in self.params.trainings]
+        """The trainings and ensembles that params.yaml names: ``conv-small-0``, …"""
+        return [one.name for one in self.params.outputs]
 
     def load(self, name: str, seed: int | None = None) -> Trained:
         """The network of ``name`` (``conv-small``), trained from ``seed``; the first if None.
@@ -240,9 +251,11 @@ class Project:
     def _seeds(self) -> tuple[int, ...]:
         return self.params.seeds
 
-    def _training(self, name: str, seed: int | None) -> Training:
+    def _training(self, name: str, seed: int | None) -> Outputs:
+        if name in self.params.ensembles:
+            return Ensemble(name)
         if name not in self.params.models:
-            known = ", ".join(self.params.models)
+            known = ", ".join([*self.params.models, *self.params.ensembles])
             raise ClarityError(f"{name}: no model of {self.root / PARAMS}; it has {known}")
         return Training(name, self._seeds[0] if seed is None else seed)
 

@@ -18,7 +18,7 @@ from typing import Any
 from clarity.commands import dvc, git
 from clarity.errors import ClarityError
 from clarity.files import read_json
-from clarity.layout import LOCK, REPORTS, Training
+from clarity.layout import LOCK, REPORTS, Outputs
 from clarity.params import Params, load_params
 from clarity.yaml_text import parse_mapping
 
@@ -75,7 +75,7 @@ def run(revision: str = "HEAD", reports: Path | None = None, *, say: Say = print
     outcome.differences += found
     metrics = {
         training.name: _metrics(_show(root, commit, training.metrics.as_posix()), training)
-        for training in params.trainings
+        for training in params.outputs
     }
     count, found = figures(params, metrics, _json(TABLE))
     outcome.figures = count
@@ -137,9 +137,11 @@ def figures(
         table: the workspace's ``table.json``.
     """
     count, found = 0, []
-    rows = {row["model"]: row for row in table["models"]}
-    for model in params.models:
-        trainings = [Training(model, seed) for seed in params.seeds]
+    rows = {row["model"]: row for row in (*table["models"], *table.get("ensembles", ()))}
+    asked: dict[str, list[Outputs]] = {}
+    for one in params.outputs:
+        asked.setdefault(one.model, []).append(one)
+    for model, trainings in asked.items():
         mine = [_metrics(_text(one.metrics), one) for one in trainings]
         other = [theirs[one.name] for one in trainings]
         for name in sorted({*mine[0], *other[0]}):
@@ -266,7 +268,7 @@ def _mean(values: Sequence[Mapping[str, float]], name: str) -> float | None:
     return math.fsum(one[name] for one in values) / len(values)
 
 
-def _metrics(text: str, training: Training) -> dict[str, float]:
+def _metrics(text: str, training: Outputs) -> dict[str, float]:
     try:
         found = json.loads(text)
         return {str(name): value for name, value in found.items()}

@@ -76,10 +76,15 @@ def _weights(model: ModelResults) -> list[tuple[str, float]]:
     return [(name, share) for name, share in ordered if share >= 0.005]
 
 
+def ensembles(rows: list[Row]) -> list[tuple[str, str]]:
+    """What each ensemble is made of, in words."""
+    return [(row["model"], listed(row["members"])) for row in rows]
+
+
 def obvious(results: Results) -> list[tuple[str, str]]:
     """Models that call an obviously wrong picture normal, and which, in any seed."""
     found = []
-    for model in results.models:
+    for model in results.detectors:
         passed: dict[str, float] = {}
         for content in model.details:
             entry = (content.get("panel") or {}).get(model.best_score) or {}
@@ -92,7 +97,7 @@ def obvious(results: Results) -> list[tuple[str, str]]:
 
 def scores(results: Results) -> list[tuple[str, str]]:
     """The anomaly scores that models here use, each with its meaning."""
-    used = {model.best_score for model in results.models}
+    used = {model.best_score for model in results.detectors}
     return [(name, text) for name, text in SCORES.items() if name in used] + [
         (name, "a score of another version") for name in sorted(used - set(SCORES))
     ]

@@ -17,7 +17,7 @@ from clarity.statistics import (
     verdict,
 )
 
-Question = Literal["size", "baseline", "reconstruction"]
+Question = Literal["size", "baseline", "ensemble", "reconstruction"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Finding:
 
     Attributes:
         question: ``size`` (AUROC, largest against smallest of a family), ``baseline`` (AUROC, the
-            best model against a PCA), ``reconstruction`` (the primary measure on test images, a
+            best model against a PCA), ``ensemble`` (AUROC, against its best member),
+            ``reconstruction`` (the primary measure on test images, a
             family's best model against the PCA of its latent size).
         means: AUROC or primary measure of subject and reference.
         effect: difference of AUROCs, or relative reduction of the measure's distance; positive:
@@ -76,8 +77,22 @@ def find(results: Results, compare: Compare) -> list[Finding]:
     if best:
         against = results.family("pca")
         found += _judge([_auroc(results, compare, "baseline", best, pca) for pca in against], who)
+    found += _judge(
+        [
+            _auroc(results, compare, "ensemble", e, best_member(e, results))
+            for e in results.ensembles
+        ],
+        who,
+    )
     found += _judge(_reconstruction(results, compare), who)
     return found
+
+
+def best_member(ensemble: ModelResults, results: Results) -> ModelResults:
+    """Of an ensemble's models the one with the largest figure on ``val``."""
+    trained = set(ensemble.details[0]["members"])
+    members = [m for m in results.models if trained & {one.name for one in m.trainings}]
+    return max(members, key=lambda model: (model.val_auroc, model.name))
 
 
 def best_detector(results: Results) -> ModelResults | None:

@@ -6,10 +6,11 @@ from clarity.compare.budgets import TITLES
 from clarity.compare.limits import few_sources
 from clarity.compare.results import POPULATIONS, QUESTIONS, Results
 from clarity.compare.table import LABELS, PREFIX, Row, cell
+from clarity.compare.words import listed
 from clarity.params import Compare
 
 
-def as_markdown(table: list[Row], results: Results, compare: Compare) -> str:
+def as_markdown(table: list[Row], ensembles: list[Row], results: Results, compare: Compare) -> str:
     """Clarity under both budgets on both populations, and detection."""
     level = f"{100 * compare.confidence:g} %"
     scope = (
@@ -58,9 +59,11 @@ def as_markdown(table: list[Row], results: Results, compare: Compare) -> str:
             cell(row, "false_alarms", "false_alarms"),
             "–" if row["false_alarm_rate"] is None else f"{row['false_alarm_rate']:.0%}",
         ]
-        for row in table
+        for row in table + ensembles
     ]
     parts += _markdown(head, body, text=2)
+    for row in ensembles:
+        parts += ["", f"{row['model']}: {listed(row['members'])} as one network."]
     if results.masked:
         kinds = ["all", *results.masked]
         head = ["model", "family", "latent", "parameters", *(f"pixel AUROC, {k}" for k in kinds)]

@@ -29,9 +29,9 @@ from clarity.compare.results import (
 )
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_file
-from clarity.layout import INDEX, SOURCE, Training
+from clarity.layout import INDEX, SOURCE, Ensemble, Outputs, Training
 from clarity.measures import MEASURES
-from clarity.params import FAMILIES, Params, loss_words
+from clarity.params import ENSEMBLE, FAMILIES, Params, loss_words
 
 #: PSNR of a perfect reconstruction is infinite; means stop here (dB).
 _MOST_PSNR = 100.0
@@ -54,6 +54,7 @@ def load_results(params: Params) -> Results:
     judged = (index["split"] == "test").to_numpy()
     return Results(
         models=tuple(models),
+        ensembles=tuple(reader.ensemble(name) for name in params.ensembles),
         seeds=tuple(params.seeds),
         primary=MEASURES[params.compare.measure],
         measures=reader.measures,
@@ -94,15 +95,22 @@ class _Reader:
 
     def model(self, name: str) -> ModelResults:
         """One model over its seeds."""
-        trainings = tuple(Training(name, seed) for seed in self._seeds)
-        spectra = _spectra(trainings)
+        return self._read(name, [Training(name, seed) for seed in self._seeds])
+
+    def ensemble(self, name: str) -> ModelResults:
+        """One ensemble, as a model of one training."""
+        return self._read(name, [Ensemble(name)])
+
+    def _read(self, name: str, outputs: Sequence[Outputs]) -> ModelResults:
+        spectra = _spectra(outputs)
         self._size = 2 * spectra["train"].power.shape[1]
-        details = tuple(_details(training) for training in trainings)
-        frames = [self._table(t, t.per_image, self._keys) for t in trainings]
+        details = tuple(_details(training) for training in outputs)
+        frames = [self._table(t, t.per_image, self._keys) for t in outputs]
         scores = sorted(str(c) for c in frames[0] if str(c).startswith("score_"))
         if not scores:
             raise ClarityError(
-                f"{trainings[0].per_image}: no column score_*; run `dvc repro evaluate`"
+                f"{outputs[0].per_image}: no column score_*; "
+                f"run `dvc repro {outputs[0].evaluated_by}`"
             )
         judged = (self._keys["split"] == "test").to_numpy()
         names = [name.removeprefix("score_") for name in scores]
@@ -113,30 +121,31 @@ class _Reader:
             ]
         )
         first, family = details[0], str(details[0]["family"])
-        budgets = () if family == "pca" else tuple(_budgets(training) for training in trainings)
+        trained = [one for one in outputs if isinstance(one, Training)]
+        budgets = tuple(_budgets(one) for one in trained) if family != "pca" else ()
         return ModelResults(
             name=name,
             family=family,
             widths=tuple(int(width) for width in first.get("widths") or ()),
             latent=int(first["latent"]),
             parameters=int(first["parameters"]),
-            loss=_loss(trainings[0]),
+            loss=_loss(trained[0]) if trained else "",
             flops=int(first["flops"]),
             weight_bytes=int(first["weight_bytes"]),
-            trainings=trainings,
-            metrics=self._metrics(trainings, frames),
-            same_compute=self._same_compute(trainings),
+            trainings=tuple(outputs),
+            metrics=self._metrics(outputs, frames),
+            same_compute=self._same_compute(outputs),
             budgets=budgets,
             spectra=spectra,
             scores={n: _stack(frames, f"score_{n}", judged) for n in names},
             best_score=best,
             val_auroc=area,
             details=details,
-            curves=tuple(_curves(training) for training in trainings),
+            curves=tuple(_curves(training) for training in trained),
         )
 
     def _same_compute(
-        self, trainings: Sequence[Training]
+        self, trainings: Sequence[Outputs]
     ) -> dict[Population, dict[str, Floats]] | None:
         keys = self._keys[(self._keys["label"] == 0) & self._keys["split"].isin(POPULATIONS)]
         frames = [self._table(t, t.same_compute_table, keys, scored=False) for t in trainings]
@@ -146,7 +155,7 @@ class _Reader:
         return self._metrics(trainings, frames)
 
     def _metrics(
-        self, trainings: Sequence[Training], frames: Sequence[pd.DataFrame]
+        self, trainings: Sequence[Outputs], frames: Sequence[pd.DataFrame]
     ) -> dict[Population, dict[str, Floats]]:
         found: dict[Population, dict[str, Floats]] = {}
         for split in POPULATIONS:
@@ -160,22 +169,22 @@ class _Reader:
                 if not len(rows):
                     raise ClarityError(
                         f"{trainings[0].evaluation}: {measure} of no {split} image at all; "
-                        f"run `dvc repro -f evaluate@{trainings[0].name}`"
+                        f"run `dvc repro -f {trainings[0].evaluated_by}`"
                     )
                 for training, own in zip(trainings, values, strict=True):
                     if not np.array_equal(_measured(own), rows):
                         raise ClarityError(
                             f"{training.evaluation}: {measure} of other images than elsewhere; "
-                            f"run `dvc repro -f evaluate@{training.name}`"
+                            f"run `dvc repro -f {training.evaluated_by}`"
                         )
                 found[split][measure] = values[:, rows]
         return found
 
     def _table(
-        self, training: Training, path: Path, keys: pd.DataFrame, *, scored: bool = True
+        self, training: Outputs, path: Path, keys: pd.DataFrame, *, scored: bool = True
     ) -> pd.DataFrame:
         """A table of ``evaluate``, its columns checked, its rows those of ``keys`` (or none)."""
-        mend = f"run `dvc repro -f evaluate@{training.name}`"
+        mend = f"run `dvc repro -f {training.evaluated_by}`"
         try:
             frame = pd.read_parquet(path)
         except FileNotFoundError:
@@ -230,20 +239,20 @@ def _measured(values: Floats) -> Rows:
     return np.flatnonzero(~np.isnan(values))
 
 
-def _details(training: Training) -> dict[str, Any]:
-    content = _json(training.details, f"evaluate@{training.name}")
+def _details(training: Outputs) -> dict[str, Any]:
+    content = _json(training.details, training.evaluated_by)
     for key in _DETAILS:
         if key not in content:
             raise ClarityError(
-                f"{training.details}: {key} is missing; run `dvc repro -f evaluate@{training.name}`"
+                f"{training.details}: {key} is missing; run `dvc repro -f {training.evaluated_by}`"
             )
-    if content["family"] not in FAMILIES and ":" not in str(content["family"]):
+    if content["family"] not in (*FAMILIES, ENSEMBLE) and ":" not in str(content["family"]):
         raise ClarityError(f"{training.details}: family {content['family']!r} is not known")
     return content
 
 
 def _budgets(training: Training) -> Mapping[Question, Budget | None]:
-    content = _json(training.description, f"train@{training.name}").get("budgets") or {}
+    content = _json(training.description, training.made_by).get("budgets") or {}
     found: dict[Question, Budget | None] = {}
     for question in QUESTIONS:
         budget = content.get(question)
@@ -256,28 +265,28 @@ def _budgets(training: Training) -> Mapping[Question, Budget | None]:
     if found["alike"] is None:
         raise ClarityError(
             f"{training.description}: budgets.alike is missing or broken; "
-            f"run `dvc repro -f train@{training.name}`"
+            f"run `dvc repro -f {training.made_by}`"
         )
     return found
 
 
 def _loss(training: Training) -> str:
-    content = _json(training.description, f"train@{training.name}")
+    content = _json(training.description, training.made_by)
     noise = content.get("noise")
     try:
         said = loss_words(content.get("loss", "mse"))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise ClarityError(
             f"{training.description}: loss {content['loss']!r} is not known; "
-            f"run `dvc repro -f train@{training.name}`"
+            f"run `dvc repro -f {training.made_by}`"
         ) from None
     return f"{said} with noise of {noise:g} on the input" if noise else said
 
 
-def _spectra(trainings: Sequence[Training]) -> dict[Population, Spectrum]:
+def _spectra(trainings: Sequence[Outputs]) -> dict[Population, Spectrum]:
     content = []
     for training in trainings:
-        path, mend = training.frequency, f"run `dvc repro -f evaluate@{training.name}`"
+        path, mend = training.frequency, f"run `dvc repro -f {training.evaluated_by}`"
         try:
             content.append(load_file(path))
         except FileNotFoundError:
@@ -296,7 +305,7 @@ def _spectra(trainings: Sequence[Training]) -> dict[Population, Spectrum]:
     except (KeyError, ValueError) as error:
         raise ClarityError(
             f"{trainings[0].frequency}: {error} is missing or of another shape than in other "
-            f"seeds; run `dvc repro -f evaluate@{trainings[0].name}`"
+            f"seeds; run `dvc repro -f {trainings[0].evaluated_by}`"
         ) from None
 
 
@@ -316,12 +325,13 @@ def _curves(training: Training) -> pd.DataFrame:
     try:
         curves = pd.read_csv(training.curves)
     except FileNotFoundError:
-        stage = f"train@{training.name}"
-        raise ClarityError(f"{training.curves}: no such file; run `dvc repro {stage}`") from None
+        raise ClarityError(
+            f"{training.curves}: no such file; run `dvc repro {training.made_by}`"
+        ) from None
     for name in ("epoch", "train_mse", "val_mse"):
         if name not in curves:
             raise ClarityError(
                 f"{training.curves}: column {name} is missing; "
-                f"run `dvc repro -f train@{training.name}`"
+                f"run `dvc repro -f {training.made_by}`"
             )
     return curves

@@ -32,6 +32,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 FINDINGS = {
     "size": "Does the larger model of a family detect anomalies better?",
     "baseline": "Does the best autoencoder detect better than PCA?",
+    "ensemble": "Does an ensemble detect better than the best of its members?",
     "reconstruction": "Does an autoencoder beat the PCA of its latent size on {}?",
 }
 
@@ -40,6 +41,7 @@ def page(
     params: Params,
     results: Results,
     table: list[Row],
+    ensembles: list[Row],
     claims: list[Claim],
     findings: list[Finding],
     charts: tuple[dict[str, bytes], dict[str, bytes]],
@@ -88,8 +90,10 @@ def page(
         },
         best=best,
         chosen=detection.chosen(results, best),
-        alarms=detection.alarms(results, table),
-        unseen=detection.unseen(results, table),
+        judged=table + ensembles,
+        ensembles=detection.ensembles(ensembles),
+        alarms=detection.alarms(results, table + ensembles),
+        unseen=detection.unseen(results, table + ensembles),
         obvious=detection.obvious(results),
         scores=detection.scores(results),
         few=limits.few_sources(results),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clarity.layout import Training
+from clarity.layout import Outputs
 from clarity.measures import MEASURES, Measure
 from clarity.params import FAMILIES, SYNTHETIC
 
@@ -85,7 +85,7 @@ class ModelResults:
     loss: str
     flops: int
     weight_bytes: int
-    trainings: tuple[Training, ...]
+    trainings: tuple[Outputs, ...]
     metrics: Mapping[Population, Mapping[str, Floats]]
     same_compute: Mapping[Population, Mapping[str, Floats]] | None
     budgets: tuple[Mapping[Question, Budget | None], ...]
@@ -151,6 +151,7 @@ class Results:
         rows: ``rows[split][measure]``, which normals of a split a measure was taken of.
         test: ``label``, ``group``, ``kind`` of all test images, row for row with the scores.
         source: ``source.json``: where the images come from.
+        ensembles: several models in one, each as a model of one training; no family's sizes.
     """
 
     models: tuple[ModelResults, ...]
@@ -162,6 +163,7 @@ class Results:
     rows: Mapping[Population, Mapping[str, Rows]]
     test: pd.DataFrame
     source: Mapping[str, Any] = field(default_factory=dict)
+    ensembles: tuple[ModelResults, ...] = ()
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
@@ -230,9 +232,14 @@ class Results:
         """Families that have a model here, in order."""
         return tuple(sorted({model.family for model in self.models}, key=family_order))
 
+    @property
+    def detectors(self) -> tuple[ModelResults, ...]:
+        """All that detect anomalies: models, then ensembles of them."""
+        return self.models + self.ensembles
+
     def by_name(self, name: str) -> ModelResults:
-        """The model of that name."""
-        return next(model for model in self.models if model.name == name)
+        """The model or ensemble of that name."""
+        return next(model for model in self.detectors if model.name == name)
 
 
 def family_order(family: str) -> tuple[int, str]:

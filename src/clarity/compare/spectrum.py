@@ -56,7 +56,7 @@ def curves(results: Results, confidence: float) -> Curves:
         model.name: {
             split: _curve(model, results.groups(split), split, confidence) for split in POPULATIONS
         }
-        for model in results.models
+        for model in results.detectors
     }
 
 

@@ -22,7 +22,7 @@ from clarity.compare.results import Results
 from clarity.compare.style import name_families, palette
 from clarity.compare.vae_claims import vae_claims
 from clarity.files import write_bytes, write_json, write_text
-from clarity.layout import REPORTS
+from clarity.layout import REPORTS, Training
 from clarity.params import load_params
 
 
@@ -37,13 +37,14 @@ def run() -> None:
     name_families(results.families)
     spectra = spectrum.curves(results, params.compare.confidence)
     rows = table.rows(results, params.compare, spectra)
+    combined = table.ensembles(results, params.compare, spectra)
     claims = clearer(results, params.compare) + vae_claims(results, params.compare)
     findings = find(results, params.compare)
     trios = faces.trios(results, claims, params)
     strips = wall.strips(results, wall.RECONSTRUCTION), wall.strips(results, wall.ERROR)
 
     write_text(REPORTS / "table.csv", table.as_csv(rows))
-    write_text(REPORTS / "table.md", markdown.as_markdown(rows, results, params.compare))
+    write_text(REPORTS / "table.md", markdown.as_markdown(rows, combined, results, params.compare))
     content = {
         "confidence": params.compare.confidence,
         "data_digest": results.digest,
@@ -65,6 +66,8 @@ def run() -> None:
         },
         "models": rows,
     }
+    if combined:
+        content["ensembles"] = combined
     write_json(REPORTS / "table.json", verdicts.finite(content))
     judged = verdicts.as_data(claims, findings, results)
     write_json(REPORTS / "verdicts.json", judged)
@@ -76,7 +79,9 @@ def run() -> None:
     for name, data in pictures.items():
         write_bytes(REPORTS / "figures" / name, data)
     write_bytes(REPORTS / "figures" / "faces.png", palette(faces.sheet(results, trios)))
-    page = report.page(params, results, rows, claims, findings, (pictures, narrow), strips, trios)
+    page = report.page(
+        params, results, rows, combined, claims, findings, (pictures, narrow), strips, trios
+    )
     write_text(REPORTS / "index.html", page)
     print("\n".join(answer.lines(judged)))
 
@@ -87,6 +92,7 @@ def learning_curves(results: Results) -> str:
     for model in results.models:
         for training, curve in zip(model.trainings, model.curves, strict=True):
             part = curve[["epoch", "train_mse", "val_mse"]].copy()
+            assert isinstance(training, Training)
             part.insert(0, "seed", training.seed)
             part.insert(0, "family", model.family)
             part.insert(0, "model", model.name)

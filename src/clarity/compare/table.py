@@ -65,6 +65,14 @@ def rows(results: Results, compare: Compare, curves: Curves) -> list[Row]:
     return [_row(model, results, compare, curves) for model in results.models]
 
 
+def ensembles(results: Results, compare: Compare, curves: Curves) -> list[Row]:
+    """The same of the ensembles, with ``members``: trainings, by name."""
+    return [
+        {"members": model.details[0]["members"], **_row(model, results, compare, curves)}
+        for model in results.ensembles
+    ]
+
+
 def _row(model: ModelResults, results: Results, compare: Compare, curves: Curves) -> Row:
     row: Row = {
         "model": model.name,

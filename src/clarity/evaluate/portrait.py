@@ -18,7 +18,7 @@ from clarity.evaluate.measure import Measured
 from clarity.evaluate.scorer import Scorer
 from clarity.evaluate.sheet import as_bytes
 from clarity.models.base import Autoencoder, at_most
-from clarity.params import Evaluate
+from clarity.params import ENSEMBLE, Evaluate
 
 #: Test and training faces (of 64×64×3; fewer larger ones) that samples are compared with, at most.
 MOST_REAL = 1024
@@ -69,6 +69,10 @@ class Portrait:
 
     def samples(self) -> dict[str, Any]:
         """``samples`` of details.json; docs/metrics/samples.md explains each figure."""
+        if self.family == ENSEMBLE:
+            return {
+                "skipped": "an ensemble draws nothing: its members do, each from its own latent"
+            }
         if not self._made:
             size = self.latents.shape[1]
             return {
@@ -184,7 +188,7 @@ class Portrait:
         what its decoder draws from where the faces are.
         """
         size, count, seed = self.latents.shape[1], self.settings.samples, self.settings.seed
-        if self.family == "conv" or size > samples.MOST_ELEMENTS:
+        if self.family in ("conv", ENSEMBLE) or size > samples.MOST_ELEMENTS:
             return []
         drawn, used = samples.mixture_latents(self.latents, count, self.settings.components, seed)
         what = f"a mixture of {used} Gaussians" if used > 1 else "a Gaussian"

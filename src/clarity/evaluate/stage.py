@@ -48,6 +48,7 @@ from clarity.layout import (
     JUDGED_SPLITS,
     PROCESSED,
     SPLITS,
+    Outputs,
     Shape,
     Training,
     anomalies,
@@ -58,7 +59,7 @@ from clarity.measures import MEASURES
 from clarity.models.base import Autoencoder
 from clarity.models.build import load
 from clarity.models.device import prepare
-from clarity.params import load_params
+from clarity.params import Params, load_params
 
 INDEX_COLUMNS = ("split", "label", "row", "id", "group", "kind", "has_mask")
 
@@ -73,17 +74,35 @@ def run(model: str, seed: int) -> None:
     Raises:
         ClarityError: files are missing, do not fit each other, or the network is broken.
     """
-    started = time.monotonic()
     params = load_params()
     params.model(model)
-    settings, training = params.evaluate, Training(model, seed)
+    training = Training(model, seed)
+    evaluate(params, training, load(training.directory), {"model": model, "seed": seed})
+
+
+def evaluate(
+    params: Params, training: Outputs, network: Autoencoder, known: dict[str, Any]
+) -> None:
+    """Measure a network on every split and write its evaluation.
+
+    Args:
+        params: the checked parameters.
+        training: whose files are written.
+        network: of ``training``, in eval mode.
+        known: what stands first in details.json: which network it is.
+
+    Raises:
+        ClarityError: files are missing, do not fit each other, or the network is broken.
+    """
+    started = time.monotonic()
+    settings = params.evaluate
     device = prepare(params.device, params.threads)
     images = open_images(params.preprocess.shape, device)
-    network = load(training.directory).to(device)
+    network = network.to(device)
     if network.shape != images.shape:
         raise ClarityError(
             f"{training.directory}: reads images of {network.shape}, {PROCESSED} holds "
-            f"{images.shape}; run `dvc repro train@{training.name}`"
+            f"{images.shape}; run `dvc repro {training.made_by}`"
         )
     description = read_json(training.description)
     with threadpool_limits(params.threads):
@@ -110,8 +129,7 @@ def run(model: str, seed: int) -> None:
         for split in POPULATIONS
     }
     details = {
-        "model": model,
-        "seed": seed,
+        **known,
         **{key: description[key] for key in ("family", "widths", "latent", "parameters")},
         "flops": cost.flops(network),
         "weight_bytes": training.weights.stat().st_size,
@@ -155,18 +173,19 @@ def run(model: str, seed: int) -> None:
 
 
 def same_compute(
-    training: Training, network: Autoencoder, measured: Measured, images: Images, batch_size: int
+    training: Outputs, network: Autoencoder, measured: Measured, images: Images, batch_size: int
 ) -> pd.DataFrame:
     """Measures of the weights that the budget "for the same compute" kept; no rows without one."""
     compared = measured.table["split"].isin(POPULATIONS) & (measured.table["label"] == 0)
     columns = [*KEYS, *METRICS, *EVERY, *SAMPLE]
     alike = measured.table.loc[compared, columns].reset_index(drop=True)
+    if not isinstance(training, Training):
+        return alike.iloc[:0]
     try:
         content = training.same_compute.read_bytes()
     except FileNotFoundError:
-        stage = f"train@{training.name}"
         raise ClarityError(
-            f"{training.same_compute}: no such file; run `dvc repro {stage}`"
+            f"{training.same_compute}: no such file; run `dvc repro {training.made_by}`"
         ) from None
     if content == training.weights.read_bytes():
         return alike
@@ -239,7 +258,7 @@ def _array(path: Path) -> np.ndarray:
 
 
 def _write(
-    training: Training, details: dict[str, Any], measured: Measured, pictures: dict[str, bytes]
+    training: Outputs, details: dict[str, Any], measured: Measured, pictures: dict[str, bytes]
 ) -> None:
     table = checked(measured.table, str(training.per_image))
     with atomic_path(training.per_image) as temporary:
@@ -277,7 +296,7 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _warn(training: Training, details: dict[str, Any]) -> None:
+def _warn(training: Outputs, details: dict[str, Any]) -> None:
     """Say aloud what a reader of figures must know."""
     best = details["best_score"]
     passed = details["panel"][best]["let_through"]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from clarity.errors import ClarityError
-from clarity.layout import PARAMS, Training
+from clarity.layout import PARAMS, Ensemble, Outputs, Training
 from clarity.measures import DISTANCES, MEASURES
 from clarity.params.data import (
     SYNTHETIC,
@@ -28,6 +28,7 @@ from clarity.params.data import (
 )
 from clarity.params.judging import AUROC, Compare, Drift, Evaluate, Gate, Guards, Margins
 from clarity.params.models import (
+    ENSEMBLE,
     FAMILIES,
     LOSSES,
     OWN_FAMILY,
@@ -43,6 +44,7 @@ from clarity.yaml_text import parse_mapping
 
 __all__ = [
     "AUROC",
+    "ENSEMBLE",
     "FAMILIES",
     "LOSSES",
     "OWN_FAMILY",
@@ -70,6 +72,8 @@ __all__ = [
     "parse_params",
 ]
 
+Named = TypeVar("Named", Model, tuple[str, ...])
+
 #: Folders and DVC's stages bear a model's name.
 LONGEST_NAME = 80
 
@@ -84,6 +88,8 @@ class Params(Section):
     preprocess: Preprocess
     train: Train
     models: dict[str, Model] = Field(min_length=1)
+    #: Models that score and serve as one, by the ensemble's name: each from every seed.
+    ensembles: dict[str, Annotated[tuple[str, ...], LISTED]]
     evaluate: Evaluate
     compare: Compare
     gate: Gate
@@ -98,9 +104,9 @@ class Params(Section):
             raise ValueError("a seed is listed twice")
         return value
 
-    @field_validator("models")
+    @field_validator("models", "ensembles")
     @classmethod
-    def _names(cls, value: dict[str, Model]) -> dict[str, Model]:
+    def _names(cls, value: dict[str, Named]) -> dict[str, Named]:
         for name in value:
             if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > LONGEST_NAME:
                 raise ValueError(
@@ -124,6 +130,8 @@ class Params(Section):
             )
         for name in self.models:
             self._learns(name)
+        for name in self.ensembles:
+            self._combines(name)
         shifts = {f"models.{name}.train": model.train.shift for name, model in self.models.items()}
         for where, shift in {"train": self.train.shift, **shifts}.items():
             if shift is not None and shift >= shape.size // 2:
@@ -147,10 +155,39 @@ class Params(Section):
                 f"{self.preprocess.size}; use ssim"
             )
 
+    def _combines(self, name: str) -> None:
+        where, members = f"ensembles.{name}", self.ensembles[name]
+        for member in members:
+            if member not in self.models:
+                known = ", ".join(self.models)
+                raise ValueError(f"{where}: {short(member)} is no model; there are {known}")
+        if len(set(members)) != len(members):
+            raise ValueError(f"{where}: a model is listed twice")
+        taken = {*self.models, *(training.name for training in self.trainings)}
+        if name in taken:
+            raise ValueError(f"{where}: {name} is the name of a model already; choose another")
+        if len(self.members(name)) < 2:
+            raise ValueError(
+                f"{where}: one training is no ensemble; name several models, or more seeds"
+            )
+
     @property
     def trainings(self) -> list[Training]:
         """Every model from every seed, in the file's order."""
         return [Training(model, seed) for model in self.models for seed in self.seeds]
+
+    @property
+    def outputs(self) -> list[Outputs]:
+        """All that is evaluated, registered and can be served: trainings, then ensembles."""
+        return [*self.trainings, *map(Ensemble, self.ensembles)]
+
+    def members(self, ensemble: str) -> list[Training]:
+        """The trainings of an ensemble: its models from every seed, PCA once, since it has none."""
+        return [
+            Training(model, seed)
+            for model in self.ensembles[ensemble]
+            for seed in (self.seeds[:1] if self.models[model].family == "pca" else self.seeds)
+        ]
 
     def model(self, name: str) -> Model:
         """The entry of one model, or an error that lists the names there are."""

@@ -15,6 +15,8 @@ from clarity.problems import short
 
 #: Families of Clarity's own, in the order in which they are shown.
 FAMILIES = ("fcn", "conv", "ae", "vae", "pca")
+#: What stands for the family of several trainings in one (`clarity.ensembles`).
+ENSEMBLE = "ensemble"
 #: A network of one's own: a class in a file of networks/, or in a module that can be imported.
 OWN_FAMILY = re.compile(r"([\w-]+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]\w*")
 #: What params.yaml can say of an argument of a network of one's own.

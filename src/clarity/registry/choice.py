@@ -7,7 +7,7 @@ from collections.abc import Callable
 from clarity.choice import val_figure as best_figure
 from clarity.errors import ClarityError
 from clarity.files import read_json
-from clarity.layout import Training
+from clarity.layout import Outputs
 from clarity.measures import MEASURES
 from clarity.params import AUROC, Gate, Params
 from clarity.registry.gate import over_budget
@@ -51,7 +51,7 @@ def challengers(
     by_identity = {one.identity: one for one in versions.values() if one.identity}
     ranked: list[tuple[float, int, Version]] = []
     unpublished: list[str] = []
-    for training in workspace(params.trainings):
+    for training in workspace(params.outputs):
         found = by_identity.get(identity_of(training))
         if found is None:
             unpublished.append(training.name)
@@ -79,7 +79,7 @@ def challengers(
     return [one[2] for one in ranked]
 
 
-def val_figure(training: Training, gate: Gate) -> float:
+def val_figure(training: Outputs, gate: Gate) -> float:
     """The gate's metric on `val`, as `evaluate` wrote it."""
     details = read_json(training.details)
     try:

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 #: A weights file in a dvc.lock, and its digest.
-_WEIGHTS = re.compile(r"models/[^\n]+/weights\.safetensors\s+(?:hash: md5\s+)?md5: (\w{32})\b")
+_WEIGHTS = re.compile(
+    r"(?:models|ensembles)/[^\n]+/weights\.safetensors\s+(?:hash: md5\s+)?md5: (\w{32})\b"
+)
 
 Say = Callable[[str], None]
 
@@ -75,7 +77,7 @@ def _plan(registry: Registry, needed: set[str], params: Params) -> Plan:
     client, plan = registry.client, Plan()
     history = History()
     standing = {*registry.all_aliases().values(), *history.champions, *history.aliases.values()}
-    here = {identity_of(training) for training in workspace(params.trainings)}
+    here = {identity_of(training) for training in workspace(params.outputs)}
     kept: set[str] = set()
     for number, version in registry.versions().items():
         wanted = number in standing or version.identity in here

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clarity.errors import ClarityError
 from clarity.files import sha256_file
-from clarity.layout import INDEX
+from clarity.layout import INDEX, Ensemble, Outputs, Training
 from clarity.params import load_params
 from clarity.redact import printable
 from clarity.registry.history import History
@@ -36,7 +36,9 @@ MOST = 3
 SHARED_STAGES = ("ingest", "preprocess", "compare", "publish")
 PREFIX = 12
 #: What a training is called: a model's name and a seed.
-TRAINING = r"[a-z0-9]+(-[a-z0-9]+)*-\d+"
+TRAINING = r"[a-z0-9]+(-[a-z0-9]+)*-\d{1,10}"
+#: What an ensemble is called.
+ENSEMBLE = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 
 
 def show(name: str) -> None:
@@ -88,17 +90,13 @@ def find(reader: Reader, name: str) -> list[Record]:
 def chain(record: Record, registered: str, history: History) -> list[str]:
     """The lines that say where a version came from."""
     stage = record.tag(TAG_STAGE) or "unknown"
-    training = record.tag(TAG_NAME)
     links = [
-        (
-            "model",
-            f"{record.tag(TAG_MODEL)}, seed {record.tag(TAG_SEED)}, {record.tag(TAG_FAMILY)}",
-        ),
+        ("model", _model(record)),
         ("identity", record.tag(TAG_IDENTITY)),
         ("weights", record.tag(TAG_WEIGHTS)),
         ("evaluation", record.tag(TAG_EVALUATION)),
         ("MLflow run", record.run_id),
-        ("DVC stages", f"{stage}, evaluate@{training}" if training else stage),
+        ("DVC stages", ", ".join(dict.fromkeys((stage, *_evaluated(record))))),
         ("fingerprint", record.tag(TAG_FINGERPRINT)),
         ("data", _data(record)),
         ("git commit", _commit(record)),
@@ -122,6 +120,28 @@ def _title(record: Record, registered: str) -> str:
         return f"run {record.run_id[:PREFIX]} ({printable(record.tag(TAG_NAME)) or 'no training'})"
     aliases = f", {' and '.join(record.aliases)}" if record.aliases else ""
     return f"{registered} version {record.number} ({printable(record.tag(TAG_NAME))}{aliases})"
+
+
+def _model(record: Record) -> str:
+    several = "s" if " " in record.tag(TAG_SEED) else ""
+    return (
+        f"{record.tag(TAG_MODEL)}, seed{several} {record.tag(TAG_SEED)}, {record.tag(TAG_FAMILY)}"
+    )
+
+
+def _evaluated(record: Record) -> list[str]:
+    """The stage that evaluated a version, where its training is known."""
+    outputs = outputs_of(record)
+    return [outputs.evaluated_by] if outputs else []
+
+
+def outputs_of(record: Record) -> Outputs | None:
+    """The training or ensemble that tags name, if they are what Clarity writes."""
+    name, stage = record.tag(TAG_NAME), record.tag(TAG_STAGE)
+    if stage == f"ensemble@{name}" and re.fullmatch(ENSEMBLE, name):
+        return Ensemble(name)
+    model, _, seed = name.rpartition("-")
+    return Training(model, int(seed)) if re.fullmatch(TRAINING, name) else None
 
 
 def _data(record: Record) -> str:
@@ -149,18 +169,18 @@ def _commit(record: Record) -> str:
 
 def _commands(record: Record) -> list[str]:
     """What one types to get the same bytes again, with and without this command line."""
-    commit, training = record.tag(TAG_COMMIT), record.tag(TAG_NAME)
+    commit, training = record.tag(TAG_COMMIT), outputs_of(record)
     lines = [f"clarity restore {record.number}"] if record.number is not None else []
-    if not commit or not training:
+    if not commit or not record.tag(TAG_NAME):
         return lines or ["# the commit is unknown; the fingerprint above names what it took"]
     # Whoever may write tags would else write commands that somebody else pastes into a shell.
-    if not (re.fullmatch(r"[0-9a-f]{7,64}", commit) and re.fullmatch(TRAINING, training)):
+    if not re.fullmatch(r"[0-9a-f]{7,64}", commit) or training is None:
         return [*lines, "# its commit or training is not what Clarity writes; no commands to copy"]
     folder = shlex.quote(f"../{Path.cwd().name}-{commit[:8]}")
     return [
         *lines,
         "# or by hand:",
         f"git worktree add --detach {folder} {commit} && cd {folder}",
-        f"dvc pull evaluate@{training} || dvc repro evaluate@{training}",
-        f"sha256sum models/{training}/weights.safetensors",
+        f"dvc pull {training.evaluated_by} || dvc repro {training.evaluated_by}",
+        f"sha256sum {training.weights.as_posix()}",
     ]

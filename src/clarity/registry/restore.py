@@ -12,18 +12,17 @@ from pathlib import Path
 from clarity.commands import dvc, git, succeeds
 from clarity.errors import ClarityError
 from clarity.files import md5_file
-from clarity.layout import LOCK, Training
+from clarity.layout import LOCK, Ensemble, Outputs
 from clarity.params import load_params
 from clarity.redact import printable
-from clarity.registry.lineage import TRAINING
+from clarity.registry.lineage import outputs_of
 from clarity.registry.reading import Record, matching, open_reader
 from clarity.score.detector import Files
 from clarity.score.registered import (
     TAG_COMMIT,
     TAG_DIRTY,
     TAG_EVALUATION,
-    TAG_MODEL,
-    TAG_SEED,
+    TAG_NAME,
     TAG_WEIGHTS,
     digests_of,
 )
@@ -111,23 +110,25 @@ def commit_of(record: Record, root: Path) -> str:
     raise ClarityError(f"{what}: its commit is unknown, it was made outside a git repository")
 
 
-def training_of(record: Record) -> Training:
-    """The training that a version's tags name; they are checked, as anybody may have written them.
+def training_of(record: Record) -> Outputs:
+    """The training or ensemble that a version's tags name; checked, as anybody may have written
+    them.
 
     Raises:
         ClarityError: they are not what Clarity writes.
     """
-    model, seed, commit = (record.tag(key) for key in (TAG_MODEL, TAG_SEED, TAG_COMMIT))
-    if not re.fullmatch(TRAINING, f"{model}-{seed}") or not seed.isdigit():
+    found, commit = outputs_of(record), record.tag(TAG_COMMIT)
+    if found is None:
         raise ClarityError(
-            f"version {record.number}: its tags name no training ({printable(model)[:40]!r}, seed "
-            f"{printable(seed)[:20]!r}); `clarity backfill` into a new store writes them again"
+            f"version {record.number}: its tags name no training "
+            f"({printable(record.tag(TAG_NAME))[:60]!r}); `clarity backfill` into a new store "
+            "writes them again"
         )
     if commit and not re.fullmatch("[0-9a-f]{7,64}", commit):
         raise ClarityError(
             f"version {record.number}: its commit is no digest ({printable(commit)[:40]!r})"
         )
-    return Training(model, int(seed))
+    return found
 
 
 def _weights_md5(record: Record) -> str | None:
@@ -155,19 +156,21 @@ def _commits_with(md5: str | None, root: Path) -> list[str]:
     return [one for one in touched if md5 in git(root, "show", f"{one}:{LOCK}", check=False)]
 
 
-def _bring_back(root: Path, place: Path, training: Training, retrain: bool) -> str:
+def _bring_back(root: Path, place: Path, training: Outputs, retrain: bool) -> str:
     """Outputs of the version's stages in the worktree; how they came there."""
     local = root / ".dvc" / "config.local"
     if local.is_file():  # remotes' credentials
         shutil.copy(local, place / ".dvc" / "config.local")
     cache = dvc(root, root, "cache", "dir").stdout.strip() or str(root / ".dvc" / "cache")
     dvc(place, place, "cache", "dir", "--local", str((root / cache).resolve()))
-    stages = ["preprocess", f"train@{training.name}", f"evaluate@{training.name}"]
+    stages = list(dict.fromkeys(("preprocess", training.made_by, training.evaluated_by)))
     if retrain:
-        dvc(place, place, "checkout", "preprocess")
+        # An ensemble is made of trainings, which are not made again for it.
+        before = ["preprocess", "train"] if isinstance(training, Ensemble) else ["preprocess"]
+        dvc(place, place, "checkout", *before)
         _need(dvc(place, place, "repro", "preprocess"))
         _need(dvc(place, place, "repro", "--force", "--single-item", *stages[1:]))
-        return "trained again"
+        return "made again" if isinstance(training, Ensemble) else "trained again"
     files = Files.of_training(training, place)
     paths = (files.weights, files.description, files.details, files.scorer)
     dvc(place, place, "checkout", *stages)
@@ -181,10 +184,12 @@ def _bring_back(root: Path, place: Path, training: Training, retrain: bool) -> s
     _need(done)
     # DVC's run cache knows stages that ran with these inputs, whatever was checked out since.
     ran = f"Running stage '{stages[1]}'" in done.stdout
+    if isinstance(training, Ensemble):
+        return "made again by `dvc repro`" if ran else "from DVC's run cache"
     return "trained again by `dvc repro`" if ran else "from DVC's run cache, without a training"
 
 
-def _verify(record: Record, training: Training, place: Path) -> None:
+def _verify(record: Record, training: Outputs, place: Path) -> None:
     weights, evaluation = digests_of(training, place)
     pairs = (
         ("weights", weights, record.tag(TAG_WEIGHTS)),

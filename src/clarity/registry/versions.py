@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from clarity.errors import ClarityError
-from clarity.layout import MLRUNS, Training
+from clarity.layout import MLRUNS, Outputs
 from clarity.redact import printable
 from clarity.registry.history import CHALLENGER, CHAMPION
 from clarity.score.detector import Files
@@ -152,9 +152,9 @@ def registry_lock() -> Iterator[None]:
         raise ClarityError(f"{LOCK}: another process holds the registry; try again later") from None
 
 
-def workspace(trainings: list[Training]) -> Iterator[Training]:
-    """Those of the trainings whose outputs are all here."""
-    for training in trainings:
+def workspace(outputs: list[Outputs]) -> Iterator[Outputs]:
+    """Those of the trainings and ensembles whose outputs are all here."""
+    for training in outputs:
         files = Files.of_training(training)
         paths = (files.weights, files.description, files.details, files.scorer)
         if all(Path(path).is_file() for path in paths):

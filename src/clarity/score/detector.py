@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clarity.choice import FUSED
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes, sha256_file
-from clarity.layout import Shape, Training
+from clarity.layout import Outputs, Shape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,8 +38,8 @@ class Files:
     scorer: Path
 
     @classmethod
-    def of_training(cls, training: Training, root: Path = Path()) -> Files:
-        """The files of a training in the workspace, or in another checkout of the project."""
+    def of_training(cls, training: Outputs, root: Path = Path()) -> Files:
+        """The files of a training or ensemble, here or in another checkout of the project."""
         scorer = training.evaluation / "scorer.safetensors"
         paths = (training.weights, training.description, training.details, scorer)
         return cls(*(root / path for path in paths))
@@ -126,8 +126,8 @@ class Detector:
         """Rebuild from files; :class:`ClarityError` names the one that is missing or broken."""
         from safetensors.torch import load_file
 
+        from clarity.ensembles.network import rebuild
         from clarity.evaluate.scorer import load_scorer
-        from clarity.models.build import rebuild
 
         for path in (files.weights, files.description, files.details, files.scorer):
             if not path.is_file():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from clarity.errors import ClarityError, in_a_line
 from clarity.files import sha256_bytes
-from clarity.layout import PARAMS, Training
+from clarity.layout import PARAMS, Outputs
 from clarity.redact import printable, redact
 from clarity.score.detector import Detector, Files
 
@@ -37,12 +37,12 @@ TAG_FLOW_RUN = "clarity.flow_run"
 TAG_DIRTY = "clarity.commit_dirty"
 
 
-def digests_of(training: Training, root: Path = Path()) -> tuple[str, str]:
+def digests_of(training: Outputs, root: Path = Path()) -> tuple[str, str]:
     """SHA-256 of a training's weights (with their description) and of its evaluation."""
     return Files.of_training(training, root).digests()
 
 
-def identity_of(training: Training) -> str:
+def identity_of(training: Outputs) -> str:
     """What a version is known by: SHA-256 over both digests. Publishing twice makes one version."""
     return sha256_bytes("".join(f"{digest}\n" for digest in digests_of(training)).encode())
 

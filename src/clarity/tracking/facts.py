@@ -15,8 +15,8 @@ from typing import Any
 from clarity.compare.style import name_families, shade
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes, sha256_file, sha256_tree
-from clarity.layout import INDEX, SOURCE, Shape, Training
-from clarity.params import Params
+from clarity.layout import INDEX, SOURCE, Outputs, Shape, Training
+from clarity.params import ENSEMBLE, Params
 from clarity.score.foreign import training_data
 from clarity.score.registered import (
     TAG_COMMIT,
@@ -100,22 +100,26 @@ def flow_run() -> dict[str, str]:
     return {}
 
 
-def identity_tags(params: Params, training: Training, fingerprint: str) -> dict[str, str]:
+def identity_tags(params: Params, training: Outputs, fingerprint: str) -> dict[str, str]:
     """Tags known when a training starts; those by which runs are found and grouped."""
-    family = params.model(training.model).family
-    stage = f"train@{training.name}"
+    if isinstance(training, Training):
+        family = params.model(training.model).family
+        place, seed = list(params.models).index(training.model), f"{training.seed}"
+    else:  # behind all models
+        family, seed = ENSEMBLE, " ".join(map(str, params.seeds))
+        place = len(params.models) + list(params.ensembles).index(training.model)
     return {
         keys.KIND: keys.TRAINING,
         TAG_NAME: training.name,
         TAG_MODEL: training.model,
         TAG_FAMILY: family,
         keys.SIZE: size(training.model, family),
-        keys.ORDER: f"{list(params.models).index(training.model):04}-{training.seed:010}",
-        TAG_SEED: str(training.seed),
-        TAG_STAGE: stage,
+        keys.ORDER: f"{place:04}-{seed:>010}",
+        TAG_SEED: seed,
+        TAG_STAGE: training.made_by,
         TAG_FINGERPRINT: fingerprint,
         TAG_DATA: sha256_file(INDEX),
-        "mlflow.source.name": f"dvc repro {stage}",
+        "mlflow.source.name": f"dvc repro {training.made_by}",
         "mlflow.source.type": "PROJECT",
         "mlflow.runName": training.name,
         keys.COLOUR: _colour(params, training.model),
@@ -124,6 +128,8 @@ def identity_tags(params: Params, training: Training, fingerprint: str) -> dict[
 
 def _colour(params: Params, model: str) -> str:
     """A run's colour in MLflow's charts: the report's; MLflow itself draws one at random."""
+    if model in params.ensembles:
+        return shade(ENSEMBLE, list(params.ensembles).index(model), len(params.ensembles))
     name_families(sorted({one.family for one in params.models.values()}))
     family = params.model(model).family
     members = [name for name in params.models if params.model(name).family == family]
@@ -164,7 +170,7 @@ class Dataset:
 class Facts:
     """Everything that MLflow will show of one training, read from its outputs."""
 
-    training: Training
+    training: Outputs
     params: dict[str, str]
     tags: dict[str, str]
     details: dict[str, Any]
@@ -172,9 +178,12 @@ class Facts:
     timings: dict[str, Any]
 
     @classmethod
-    def read(cls, params: Params, training: Training) -> Facts:
+    def read(cls, params: Params, training: Outputs) -> Facts:
         """Read the outputs of `train` and `evaluate`; ClarityError names what is missing."""
-        for path in (training.weights, training.provenance, training.curves, training.details):
+        needed = [training.weights, training.provenance, training.details]
+        if isinstance(training, Training):
+            needed.append(training.curves)
+        for path in needed:
             if not path.is_file():
                 raise ClarityError(f"{path}: missing; `dvc checkout` or `dvc repro` brings it back")
         provenance = read_json(training.provenance)
@@ -269,6 +278,8 @@ class Facts:
     @cached_property
     def curves(self) -> list[tuple[int, dict[str, float]]]:
         """(epoch, values by metric key) for every row of curves.csv."""
+        if not isinstance(self.training, Training):
+            return []
         with self.training.curves.open(newline="") as handle:
             return [(int(row["epoch"]), curve_values(row)) for row in csv.DictReader(handle)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from clarity.compare.words import listed
 from clarity.score.registered import TAG_DATA, TAG_IDENTITY, TAG_STAGE
 from clarity.tracking.facts import Dataset, Facts
 
@@ -42,8 +43,13 @@ def what(facts: Facts) -> str:
     details = facts.details
     widths = facts.params.get("widths")
     shape = f", widths {widths}" if widths else ""
+    if members := details.get("members"):
+        return (
+            f"**{facts.training.model}**, an ensemble of {listed(members)}: the mean of what they "
+            f"reconstruct, {details['parameters']:,} parameters."
+        )
     return (
-        f"**{facts.training.model}**, seed {facts.training.seed}: family "
+        f"**{facts.training.model}**, seed {details['seed']}: family "
         f"`{details['family']}`{shape}, bottleneck of {details['latent']:,} elements, "
         f"{details['parameters']:,} parameters."
     )

@@ -56,7 +56,7 @@ def publish_lock(root: Path) -> FileLock:
 
 
 def run(numbers: Mapping[int, str] | None = None, *, mend: bool = False) -> None:
-    """Publish every training of params.yaml, and the comparison.
+    """Publish every training and ensemble of params.yaml, and the comparison.
 
     Args:
         numbers: version number → identity of the versions there ever were, so that a lost store
@@ -70,7 +70,7 @@ def run(numbers: Mapping[int, str] | None = None, *, mend: bool = False) -> None
 
     params = load_params()
     data = Dataset.read(params)
-    everything = [Facts.read(params, training) for training in params.trainings]
+    everything = [Facts.read(params, training) for training in params.outputs]
     with publish_lock(project_root()):
         client = open_store()
         try:
@@ -284,7 +284,8 @@ class Publisher:
             if training.figures.is_dir():
                 shutil.copytree(training.figures, root / "figures")
             for path in (training.curves, training.provenance, training.details):
-                shutil.copy(path, root)
+                if path.is_file():
+                    shutil.copy(path, root)
             if training.per_image.is_file():
                 shutil.copy(training.per_image, root)
             (root / "model_card.md").write_text(notes.model_card(one, self.data))

@@ -183,7 +183,7 @@ def _log_model(
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ClarityError(
             f"{facts.training.name}: the logged model does not score its own example ({first}); "
-            f"`dvc repro -f evaluate@{facts.training.name}` makes the scorer anew"
+            f"`dvc repro -f {facts.training.evaluated_by}` makes the scorer anew"
         ) from error
     return info
 
