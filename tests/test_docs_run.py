@@ -64,7 +64,7 @@ def reader(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     for name in ("one.jpg", "path/to/pictures/1.png", "path/to/pictures/2.png"):
         face.save(root / name)
     np.save(root / "new.npy", np.asarray(face)[None])
-    grain = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), np.uint8)
+    grain = np.random.default_rng(0).integers(0, 256, (1800, 2400, 3), np.uint8)
     Image.fromarray(grain).save(root / "photograph.jpg", quality=95)
     project.run("clarity", "eye", "--sheets", "looks", "--pairs", "4")
     answers = (root / "looks/answers.csv").read_text()
