@@ -149,6 +149,12 @@ def test_figures_follow_from_the_table(project: Path, model: str) -> None:
         "test_lsd", "train_lsd", "auroc", "ap", "auroc_unseen_kind", "panel_let_through",
     }  # fmt: skip
     assert metrics["auroc_unseen_kind"] == found["unseen_kind"][best]["test"]["mean"]
+    if best == FUSED:
+        for column in (name for name in table if name.startswith("unseen_")):
+            kind = column.removeprefix("unseen_")
+            one = test[(test["label"] == 0) | (test["kind"] == kind)]
+            area = roc_auc_score(one["label"], one[column])
+            assert found["unseen_kind"][best]["test"][kind] == pytest.approx(area)
     assert metrics["panel_let_through"] == found["panel"][best]["share"]
     if found["fused_weights"] is not None:
         assert sum(found["fused_weights"].values()) == pytest.approx(1)

@@ -24,6 +24,8 @@ from clarity.statistics import (
     auroc_interval,
     bootstrap_means,
     difference_interval,
+    kinds_difference_interval,
+    kinds_interval,
     log_ratio_interval,
     mean_interval,
     placement_values,
@@ -303,6 +305,50 @@ def test_clustered_auroc_agrees_with_the_bootstrap_of_people():
     i = auroc_interval(scores, labels, groups)
     linear = i.standard_error * i.estimate * (1 - i.estimate)
     assert linear == pytest.approx(np.std(drawn), rel=0.1)
+
+
+def test_kinds_weigh_alike_and_each_is_judged_by_scores_of_its_own():
+    scores, labels, groups = scored(people=40, seeds=3)
+    rng = np.random.default_rng(1)
+    kinds = np.where(labels == 1, rng.choice(["a", "b", "c"], len(labels), p=[0.6, 0.3, 0.1]), "-")
+    own = {kind: scores + 0.3 * rng.normal(size=scores.shape) for kind in "abc"}
+    i = kinds_interval(own, labels, groups, kinds)
+    areas = [
+        roc_auc_score(labels[use], row[use])
+        for kind, values in own.items()
+        for use in [(labels == 0) | (kinds == kind)]
+        for row in values
+    ]
+    assert i.estimate == pytest.approx(np.mean(areas))
+    # Of one kind, and of kinds of equal number with the same scores, it is the AUROC.
+    one = np.where(labels == 1, "a", "-")
+    alone = kinds_interval({"a": scores}, labels, groups, one)
+    assert alone.low == pytest.approx(auroc_interval(scores, labels, groups, kinds=one).low)
+    other = {kind: values - 0.2 * labels for kind, values in own.items()}
+    gain = kinds_difference_interval(own, other, labels, groups, kinds)
+    both = [kinds_interval(x, labels, groups, kinds).estimate for x in (own, other)]
+    assert gain.estimate == pytest.approx(both[0] - both[1])
+    assert gain.low < gain.estimate < gain.high
+    with pytest.raises(ClarityError, match="the anomalies are"):
+        kinds_interval({"a": scores}, labels, groups, kinds)
+
+
+def test_the_mean_over_kinds_agrees_with_the_bootstrap_of_people():
+    scores, labels, groups = scored(people=120, seeds=1)
+    kinds = np.where(labels == 1, np.where(np.arange(len(labels)) % 4 == 0, "a", "b"), "-")
+    own = {"a": scores, "b": scores**3 + 0.1}
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(400):
+        weights = np.bincount(rng.integers(120, size=120), minlength=120)[groups]
+        areas = []
+        for kind, values in own.items():
+            use = (labels == 0) | (kinds == kind)
+            areas.append(roc_auc_score(labels[use], values[0][use], sample_weight=weights[use]))
+        drawn.append(np.mean(areas))
+    i = kinds_interval(own, labels, groups, kinds)
+    linear = i.standard_error * i.estimate * (1 - i.estimate)
+    assert linear == pytest.approx(np.std(drawn), rel=0.12)
 
 
 def test_auroc_stays_within_bounds_and_never_without_width():

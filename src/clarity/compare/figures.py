@@ -102,7 +102,10 @@ def _pareto(results: Results, table: list[Row], narrow: bool) -> Figure:
     primary = results.primary
     name = f"test_{primary.key}"
     title = f"{LABELS[primary.key]}, {results.people('test')}"
-    whats = ((name, title, primary.lower_is_better), ("auroc", "AUROC", False))
+    whats = (
+        (name, title, primary.lower_is_better),
+        ("auroc_unseen_kind", "AUROC, kinds never seen", False),
+    )
     costs = {"parameters": "parameters", "flops": "FLOPs, one image"}
     figure, grid, _ = panels(4, 2, 3.3, narrow)
     fronts = []

@@ -7,12 +7,13 @@ from typing import Literal
 
 from clarity.compare.claims import confounded, sizes
 from clarity.compare.results import ModelResults, Results, distances
+from clarity.compare.table import unseen
 from clarity.params import Compare
 from clarity.statistics import (
     Interval,
     Verdict,
     adjust,
-    auroc_difference_interval,
+    kinds_difference_interval,
     log_ratio_interval,
     verdict,
 )
@@ -25,9 +26,9 @@ class Finding:
     """Two models and the difference between them.
 
     Attributes:
-        question: ``size`` (AUROC, largest against smallest of a family), ``baseline`` (AUROC, the
-            best model against a PCA), ``ensemble`` (AUROC, against its best member),
-            ``reconstruction`` (the primary measure on test images, a
+        question: ``size`` (mean AUROC over kinds never seen, largest against smallest of a
+            family), ``baseline`` (the same, the best model against a PCA), ``ensemble`` (the same,
+            against its best member), ``reconstruction`` (the primary measure on test images, a
             family's best model against the PCA of its latent size).
         means: AUROC or primary measure of subject and reference.
         effect: difference of AUROCs, or relative reduction of the measure's distance; positive:
@@ -110,28 +111,20 @@ def _auroc(
     confounded: str = "",
 ) -> Finding:
     test = results.test
-    a, b = subject.scores[subject.best_score], reference.scores[reference.best_score]
-    effect = auroc_difference_interval(
-        a,
-        b,
+    effect = kinds_difference_interval(
+        subject.unseen,
+        reference.unseen,
         test["label"].to_numpy(),
         test["group"].to_numpy(),
+        test["kind"].to_numpy(),
         compare.confidence,
-        kinds=test["kind"].to_numpy(),
         deterministic=(subject.deterministic, reference.deterministic),
     )
-    areas = tuple(_area(results, model) for model in (subject, reference))
+    areas = [unseen(m, results, compare.confidence).estimate for m in (subject, reference)]
     return Finding(
         question, subject.family, subject, reference, (areas[0], areas[1]), effect,
         confounded=confounded,
     )  # fmt: skip
-
-
-def _area(results: Results, model: ModelResults) -> float:
-    from clarity.statistics import placement_values
-
-    positive = results.test["label"].to_numpy() == 1
-    return float(placement_values(model.scores[model.best_score], positive)[0].mean())
 
 
 def _reconstruction(results: Results, compare: Compare) -> list[Finding]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from clarity.choice import best_score
+from clarity.choice import FUSED, best_score
 from clarity.compare.results import (
     POPULATIONS,
     QUESTIONS,
@@ -138,11 +138,24 @@ class _Reader:
             budgets=budgets,
             spectra=spectra,
             scores={n: _stack(frames, f"score_{n}", judged) for n in names},
+            unseen=self._unseen(frames, best, judged),
             best_score=best,
             val_auroc=area,
             details=details,
             curves=tuple(_curves(training) for training in trained),
         )
+
+    def _unseen(
+        self, frames: Sequence[pd.DataFrame], best: str, judged: NDArray[np.bool_]
+    ) -> dict[str, Floats]:
+        """By kind of the test's anomalies, the best score where it was fitted without the kind."""
+        test = self._keys[judged]
+        found = {}
+        for kind in sorted(set(test.loc[test["label"] == 1, "kind"])):
+            apart = f"unseen_{kind}"
+            known = best == FUSED and all(apart in frame for frame in frames)
+            found[kind] = _stack(frames, apart if known else f"score_{best}", judged)
+        return found
 
     def _same_compute(
         self, trainings: Sequence[Outputs]

@@ -71,6 +71,7 @@ class ModelResults:
         budgets: where each budget ended, by seed; empty for PCA, which has none.
         spectra: by split.
         scores: ``scores[name]``, S×N on all test images, higher is more anomalous.
+        unseen: by kind of anomaly, S×N on all test images: the best score, fitted without the kind.
         best_score: the score with the largest figure on ``val`` (`clarity.choice`).
         val_auroc: that figure: mean AUROC over kinds, each left out of the fit.
         details: ``details.json`` of each seed.
@@ -91,6 +92,7 @@ class ModelResults:
     budgets: tuple[Mapping[Question, Budget | None], ...]
     spectra: Mapping[Population, Spectrum]
     scores: Mapping[str, Floats]
+    unseen: Mapping[str, Floats]
     best_score: str
     val_auroc: float
     details: tuple[dict[str, Any], ...]

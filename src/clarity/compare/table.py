@@ -23,7 +23,7 @@ from clarity.compare.results import (
 from clarity.compare.spectrum import Curves
 from clarity.measures import MEASURES
 from clarity.params import Compare
-from clarity.statistics import Interval, Scale, auroc_interval, mean_interval
+from clarity.statistics import Interval, Scale, auroc_interval, kinds_interval, mean_interval
 
 Row = dict[str, Any]
 
@@ -58,7 +58,7 @@ def rows(results: Results, compare: Compare, curves: Curves) -> list[Row]:
     the same compute. ``auroc`` and ``ap`` are of ``score`` (best on ``val``) on the test split,
     ``auroc_KIND`` against one kind of anomaly, ``auroc_unseen_kind`` the mean over kinds of its
     AUROC where each was left out of the fit, ``panel_let_through`` the share of obvious pictures
-    that it calls normal (no intervals), ``false_alarms`` the share of test normals above
+    that it calls normal (no interval), ``false_alarms`` the share of test normals above
     that score's threshold. Limits that the data cannot give are null. ``ap`` has no interval, nor
     has ``pixel_auroc_KIND`` (and ``…_all``), which is there where the source brought masks.
     """
@@ -112,7 +112,7 @@ def _row(model: ModelResults, results: Results, compare: Compare, curves: Curves
         _put(row, f"auroc_{kind}", auroc(model, results, compare.confidence, kind))
     for kind in ("all", *results.masked) if results.masked else ():
         row[f"pixel_auroc_{kind}"] = model.known("pixel_auroc", "test", kind) or None
-    row["auroc_unseen_kind"] = _known(model, "unseen_kind", model.best_score, "test", "mean")
+    _put(row, "auroc_unseen_kind", unseen(model, results, compare.confidence))
     row["ap"] = average_precision(model)
     row["panel_let_through"] = _known(model, "panel", model.best_score, "share")
     row |= false_alarms(model, results, compare.confidence)
@@ -150,6 +150,20 @@ def auroc(
         test["group"].to_numpy()[chosen],
         confidence,
         kinds=test["kind"].to_numpy()[chosen],
+        deterministic=model.deterministic,
+    )
+
+
+def unseen(model: ModelResults, results: Results, confidence: float) -> Interval:
+    """Mean over kinds of the AUROC on the test split, each left out of what the score was fitted
+    to."""
+    test = results.test
+    return kinds_interval(
+        model.unseen,
+        test["label"].to_numpy(),
+        test["group"].to_numpy(),
+        test["kind"].to_numpy(),
+        confidence,
         deterministic=model.deterministic,
     )
 

@@ -177,9 +177,9 @@ def finding_sentence(finding: Finding, results: Results) -> str:
         a, b = (f"{value:.3f}" for value in f.means)
         difference = f"{f.effect.estimate:+.3f}".replace("-", "−")
         text = (
-            f"{f.subject.name} reaches an AUROC of {a} (score {f.subject.best_score}) against {b} "
-            f"of {f.reference.name} (score {f.reference.best_score}): {difference} "
-            f"({span(f.effect, in_percent=False)})"
+            f"Against kinds of anomaly never seen, {f.subject.name} reaches an AUROC of {a} (score "
+            f"{f.subject.best_score}), {f.reference.name} {b} (score {f.reference.best_score}): "
+            f"{difference} ({span(f.effect, in_percent=False)})"
         )
     return f"{text}. {_what_follows(f)}"
 

@@ -18,7 +18,7 @@ from clarity.evaluate.measure import Measured
 from clarity.evaluate.panel import Panel
 from clarity.evaluate.scorer import Scorer
 from clarity.evaluate.sides import turning_point
-from clarity.evaluate.unseen import CrossFitted, cross_fit, unseen_kind
+from clarity.evaluate.unseen import CrossFitted, columns, cross_fit, unseen_kind
 from clarity.layout import JUDGED_SPLITS
 from clarity.models.base import Autoencoder
 
@@ -57,7 +57,8 @@ def with_scores(scorer: Scorer, measured: Measured) -> tuple[Scorer, Measured, C
     scorer = replace(scorer, turns=turns)
     fitted = cross_fit(Examples.of(_scored(table, scorer, signals), "val"))
     scorer = replace(scorer, fused=fitted.model if fitted else None)
-    return scorer, replace(measured, table=_scored(table, scorer, signals)), fitted
+    table = _scored(table, scorer, signals)
+    return scorer, replace(measured, table=table.assign(**columns(table, fitted))), fitted
 
 
 def _scored(

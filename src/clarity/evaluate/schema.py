@@ -34,6 +34,7 @@ def checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
         },
         "signal_.*": pa.Column("float64", regex=True),
         "score_.*": pa.Column("float64", regex=True),
+        "unseen_.*": pa.Column("float64", nullable=True, regex=True, required=False),
         "pixel_auroc": pa.Column("float64", pa.Check.in_range(0, 1), nullable=True),
         "recon_nats": pa.Column("float64", nullable=True),
         "kl_nats": pa.Column("float64", nullable=True),

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from clarity.choice import FUSED
 from clarity.evaluate.anomaly import detection
 from clarity.evaluate.fused import Examples, Flags, Floats, Fused
+from clarity.layout import JUDGED_SPLITS
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,26 @@ def unseen_kind(
                 by_kind = {kind: _without(kind, split, judged[split], fitted) for kind in by_kind}
             known = [value for value in by_kind.values() if value is not None]
             found[name][split] = by_kind | {"mean": float(np.mean(known)) if known else None}
+    return found
+
+
+def columns(table: pd.DataFrame, fitted: CrossFitted | None) -> dict[str, Floats]:
+    """``unseen_KIND`` of per_image.parquet: the fused score by the model fitted without that kind.
+
+    N values each; on ``val`` by models that have not seen the image's people either; NaN on
+    ``train``. Only kinds of ``val`` have one: any other is unseen by the fused score itself.
+    """
+    found: dict[str, Floats] = {}
+    if fitted is None:
+        return found
+    examples = {split: Examples.of(table, split) for split in JUDGED_SPLITS if split != "val"}
+    places = {split: (table["split"] == split).to_numpy() for split in JUDGED_SPLITS}
+    for kind, model in fitted.without.items():
+        values = np.full(len(table), np.nan)
+        values[places["val"]] = fitted.unseen[kind]
+        for split, part in examples.items():
+            values[places[split]] = part.score(model, np.ones(len(part.kinds), bool))
+        found[f"unseen_{kind}"] = values
     return found
 
 

@@ -8,6 +8,7 @@ from clarity.statistics.auroc import (
 from clarity.statistics.bootstrap import bootstrap_means, simultaneous_bands
 from clarity.statistics.gate import GateDecision, gate_decision, people_needed, spent_confidence
 from clarity.statistics.interval import POPULATION, THIS_TRAINING, Interval, Scale
+from clarity.statistics.kinds import kinds_difference_interval, kinds_interval
 from clarity.statistics.means import (
     difference_interval,
     log_ratio_interval,
@@ -36,6 +37,8 @@ __all__ = [
     "bootstrap_means",
     "difference_interval",
     "gate_decision",
+    "kinds_difference_interval",
+    "kinds_interval",
     "log_ratio_interval",
     "mean_interval",
     "people_needed",

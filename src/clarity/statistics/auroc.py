@@ -7,6 +7,7 @@ by person (Obuchowski 1997) they enter the same crossed variance as any mean.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,19 +50,28 @@ def auroc_interval(
     x = as_values(scores, "scores")
     positive = as_labels(labels, x.shape[1])
     areas, placements = placement_values(x, positive)
-    area = float(areas.mean())
-    inside = 0 < area < 1
     strata = Strata.of(positive, groups, kinds)
+    numbers = numbers_of(groups, positive)
+    part = Part(areas, placements * strata.weights, 1.0, deterministic)
+    return area_interval(part, strata, confidence, numbers, "AUROC")
+
+
+def area_interval(
+    part: Part, strata: Strata, confidence: float, numbers: tuple[int, int, int, int], what: str
+) -> Interval:
+    """Of a part whose estimates are areas, within [0, 1]; ``numbers`` as of `numbers_of`."""
+    area = float(part.estimates.mean())
+    inside = 0 < area < 1
     interval = crossed_interval(
         area,
-        [Part(areas, placements * strata.weights, 1.0, deterministic)],
+        [part],
         strata.clusters,
         confidence,
-        method=f"AUROC on the logit scale; {_DESIGN}",
+        method=f"{what} on the logit scale; {_DESIGN}",
         blocks=strata.blocks,
         scale="logit",
         derivative=1 / (area * (1 - area)) if inside else 1.0,
-        floor=numbers_of(groups, positive),
+        floor=numbers,
     )
     return replace(interval, groups=strata.groups)
 
@@ -94,25 +104,37 @@ def auroc_difference_interval(
         Part(areas_a, placements_a * strata.weights, 1.0, deterministic[0]),
         Part(areas_b, placements_b * strata.weights, -1.0, deterministic[1]),
     ]
-    estimate = float(areas_a.mean() - areas_b.mean())
+    same, numbers = np.array_equal(x, y), numbers_of(groups, positive)
+    return difference_of_areas(parts, strata, confidence, numbers, same, "AUROC")
+
+
+def difference_of_areas(
+    parts: Sequence[Part],
+    strata: Strata,
+    confidence: float,
+    numbers: tuple[int, int, int, int],
+    same: bool,
+    what: str,
+) -> Interval:
+    """The first of two parts less the second; ``same``: both are of the same scores."""
+    first, second = (float(part.estimates.mean()) for part in parts)
+    estimate = first - second
     interval = crossed_interval(
         estimate,
         parts,
         strata.clusters,
         confidence,
-        method=f"AUROC difference; {_DESIGN}",
+        method=f"{what} difference; {_DESIGN}",
         blocks=strata.blocks,
     )
-    if interval.standard_error == 0 and not np.array_equal(x, y):
-        reach = _reach_without_variance(
-            float(areas_a.mean()), float(areas_b.mean()), confidence, numbers_of(groups, positive)
-        )
+    if interval.standard_error == 0 and not same:
+        reach = _reach_without_variance(first, second, confidence, numbers)
         interval = replace(
             interval,
             low=max(estimate - reach, -1.0),
             high=min(estimate + reach, 1.0),
             standard_error=reach / interval.quantile,
-            method="AUROC difference; square-and-add of score intervals (no pair is misordered)",
+            method=f"{what} difference; square-and-add of score intervals (no pair is misordered)",
         )
     return replace(interval, groups=strata.groups)
 
@@ -134,8 +156,13 @@ class Strata:
     groups: int
 
     @classmethod
-    def of(cls, positive: Labels, groups: ArrayLike, kinds: ArrayLike | None) -> Strata:
-        """From labels, clusters and kinds (None: all anomalies are of one kind)."""
+    def of(
+        cls, positive: Labels, groups: ArrayLike, kinds: ArrayLike | None, *, alike: bool = False
+    ) -> Strata:
+        """From labels, clusters and kinds (None: all anomalies are of one kind).
+
+        With ``alike`` every kind has the same share, not that of its images.
+        """
         clusters, count = as_codes(groups, len(positive))
         weights = np.ones(len(positive))
         if kinds is None:
@@ -145,10 +172,11 @@ class Strata:
             raise ClarityError(f"kinds has the shape {names.shape}; expected ({len(positive)},)")
         blocks = np.zeros(len(positive), dtype=np.intp)
         clusters = clusters.copy()
-        for number, name in enumerate(np.unique(names[positive]), start=1):
+        known = np.unique(names[positive])
+        for number, name in enumerate(known, start=1):
             own = np.flatnonzero(positive & (names == name))
             blocks[own] = number
-            weights[own] = len(own) / positive.sum()
+            weights[own] = 1 / len(known) if alike else len(own) / positive.sum()
             if len(np.unique(clusters[own])) == 1:
                 clusters[own] = clusters.max() + 1 + np.arange(len(own))
         return cls(blocks, clusters, weights, count)
