@@ -10,7 +10,7 @@ of the other half. docs/metrics/anomaly-scores.md has the equations.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,8 @@ class Fused:
         weights: T, of the standardised terms, none below zero.
         least: standardised terms below this count as this.
         offset: added, so that the fused score of validation normals has mean 0 and deviation 1.
+        without: by kind of anomaly, weights and offset of the model fitted without it: all else
+            follows from normals alone, so is the same. Empty where that was not kept.
     """
 
     signals: tuple[str, ...]
@@ -71,6 +73,14 @@ class Fused:
     weights: Floats
     offset: float
     least: float = -NEAREST
+    without: Mapping[str, tuple[Floats, float]] = field(default_factory=dict)
+
+    def unseen(self, kind: str) -> Fused:
+        """The model that has not seen this kind: this one, if it was fitted to none of it."""
+        if kind not in self.without:
+            return self
+        weights, offset = self.without[kind]
+        return replace(self, weights=weights, offset=offset, without={})
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -132,6 +142,10 @@ class Fused:
             "joint": list(self.joint),
             "offset": self.offset,
             "least": self.least,
+            "without": {
+                kind: {"weights": weights.tolist(), "offset": offset}
+                for kind, (weights, offset) in self.without.items()
+            },
         }
 
     @classmethod
@@ -147,6 +161,10 @@ class Fused:
             joint=(first, second),
             offset=float(numbers["offset"]),
             least=float(numbers["least"]),
+            without={
+                kind: (np.array(one["weights"], np.float64), float(one["offset"]))
+                for kind, one in numbers.get("without", {}).items()
+            },
             **arrays,
         )
 

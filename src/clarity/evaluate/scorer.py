@@ -45,10 +45,10 @@ from clarity.files import atomic_path
 if TYPE_CHECKING:
     from clarity.models.base import Autoencoder
 
-FORMAT = 3
+FORMAT = 4
 #: Formats that can be read; in the first every score has one side, in the second training normals
-#: have no part in the fused one.
-READABLE = (1, 2, 3)
+#: have no part in the fused one, in the third what was fitted without a kind is not kept.
+READABLE = (1, 2, 3, 4)
 #: Principal components of the latent in which the covariance is estimated in full.
 COMPONENTS = 128
 #: Smoothing (σ, in pixels) of the map of usual errors: few validation faces make it noisy.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,9 +56,11 @@ def cross_fit(val: Examples) -> CrossFitted | None:
             found[here] = val.score(val.fit(use & ~here), here)
         return found
 
+    without = {kind: val.fit(val.kinds != kind) for kind in kinds}
+    kept = {kind: (one.weights, one.offset) for kind, one in without.items()}
     return CrossFitted(
-        model,
-        {kind: val.fit(val.kinds != kind) for kind in kinds},
+        replace(model, without=kept),
+        without,
         by_parts(everyone),
         {kind: by_parts(val.kinds != kind) for kind in kinds},
     )

@@ -26,7 +26,16 @@ from clarity.params.data import (
     Split,
     check_data_path,
 )
-from clarity.params.judging import AUROC, Compare, Drift, Evaluate, Gate, Guards, Margins
+from clarity.params.judging import (
+    AUROC,
+    UNSEEN,
+    Compare,
+    Drift,
+    Evaluate,
+    Gate,
+    Guards,
+    Margins,
+)
 from clarity.params.models import (
     ENSEMBLE,
     FAMILIES,
@@ -49,6 +58,7 @@ __all__ = [
     "LOSSES",
     "OWN_FAMILY",
     "SYNTHETIC",
+    "UNSEEN",
     "Anomalies",
     "AnomalyKind",
     "Compare",

@@ -9,7 +9,7 @@ from clarity.errors import ClarityError
 from clarity.files import read_json
 from clarity.layout import Outputs
 from clarity.measures import MEASURES
-from clarity.params import AUROC, Gate, Params
+from clarity.params import AUROC, UNSEEN, Gate, Params
 from clarity.registry.gate import over_budget
 from clarity.registry.measure import GateSplit, measure
 from clarity.registry.versions import Registry, Version, workspace
@@ -73,7 +73,7 @@ def challengers(
             "run `dvc repro`, which ends with publishing"
         )
     metric = params.gate.metric
-    sign = -1 if metric != AUROC and MEASURES[metric].lower_is_better else 1
+    sign = -1 if metric not in (AUROC, UNSEEN) and MEASURES[metric].lower_is_better else 1
     # Among equals the older version: it has been looked at longer.
     ranked.sort(key=lambda one: (sign * one[0], one[1]), reverse=True)
     return [one[2] for one in ranked]
@@ -83,9 +83,9 @@ def val_figure(training: Outputs, gate: Gate) -> float:
     """The gate's metric on `val`, as `evaluate` wrote it."""
     details = read_json(training.details)
     try:
-        if gate.metric == AUROC:
+        if gate.metric in (AUROC, UNSEEN):
             if (found := best_figure(details, details["best_score"])) is None:
-                raise KeyError(AUROC)
+                raise KeyError(gate.metric)
             return found
         return float(details["reconstruction"]["val"][gate.metric])
     except (KeyError, TypeError):

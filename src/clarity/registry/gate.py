@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clarity.evaluate.panel import named
-from clarity.params import Gate
+from clarity.params import UNSEEN, Gate
 from clarity.statistics import GateDecision, gate_decision, spent_confidence
 
 
@@ -21,7 +21,7 @@ class Candidate:
 
     Attributes:
         label: how messages call it: ``version 3 (conv-small-0)``.
-        values: N, by image of the gate split: anomaly scores where the gate's metric is ``auroc``
+        values: N, by image of the gate split: anomaly scores where the gate's metric is an AUROC
             (higher is more anomalous), else distances from the original (lower is better).
         figure: the metric itself, for the record.
         false_alarm_rate: share of the split's normals above the version's own threshold.
@@ -30,6 +30,8 @@ class Candidate:
         size: bytes of the weights.
         let_through: share of each kind of obvious picture that it calls normal, of those that pass.
         panel: mean of that share over all kinds of obvious pictures.
+        unseen: by kind of anomaly, N scores that were not fitted to it; where the metric asks.
+        fitted_to_all: it does not say what its score is without a kind: it has seen every one.
     """
 
     label: str
@@ -41,6 +43,8 @@ class Candidate:
     size: int
     let_through: Mapping[str, float] = field(default_factory=dict)
     panel: float = 0.0
+    unseen: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    fitted_to_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,10 @@ def rule(
             the same, but its speed, size and false alarms bind nobody.
     """
     confidence = spent_confidence(gate.confidence, question) if gate.spend else gate.confidence
+    apart = gate.metric == UNSEEN
     decision = gate_decision(
-        challenger.values,
-        champion.values,
+        challenger.unseen if apart else challenger.values,
+        champion.unseen if apart else champion.values,
         labels,
         groups,
         gate.margin,
@@ -91,6 +96,9 @@ def rule(
         broken += broken_guards(challenger, champion, gate)
     promote = decision.promote and not broken
     reason = decision.reason
+    for one in (challenger, champion):
+        if one.fitted_to_all:
+            reason += f"; {one.label}, evaluated before that was kept, has seen every kind"
     if broken:
         reason += "; guard broken: " + "; ".join(broken)
     return Ruling(promote, reason, _numbers(decision, challenger, champion, gate))

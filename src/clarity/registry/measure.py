@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clarity.choice import FUSED
 from clarity.errors import ClarityError
 from clarity.evaluate.panel import Panel, panel
 from clarity.files import sha256_bytes
 from clarity.layout import INDEX, anomalies, normals
 from clarity.measures import MEASURES
-from clarity.params import AUROC, Gate
+from clarity.params import AUROC, UNSEEN, Gate
 from clarity.registry.gate import Candidate
 from clarity.registry.versions import Registry, Version
 from clarity.score.detector import Detector
@@ -36,6 +38,11 @@ class GateSplit:
     panel: Panel
     #: SHA-256 over the images' own: whether two questions were put to the same people.
     digest: str
+
+    @property
+    def known_kinds(self) -> tuple[str, ...]:
+        """Kinds of anomaly among the images, sorted."""
+        return tuple(sorted(set(self.kinds[self.labels == 1].tolist())))
 
     @classmethod
     def load(cls) -> GateSplit:
@@ -80,14 +87,16 @@ def measure(registry: Registry, version: Version, split: GateSplit, gate: Gate) 
         raise ClarityError(
             f"{version.label} reads images of {detector.shape}, the gate split holds {here}"
         )
-    verdict = detector.judge(split.images, metrics=gate.metric != AUROC)
-    if gate.metric == AUROC:
+    kinds = split.known_kinds if gate.metric == UNSEEN else ()
+    detects = gate.metric in (AUROC, UNSEEN)
+    verdict = detector.judge(split.images, metrics=not detects, kinds=kinds)
+    if detects:
         raw = values = verdict.score
     elif gate.metric in verdict.metrics:
         raw = verdict.metrics[gate.metric]
         values = distances(gate.metric, raw)
     else:
-        known = ", ".join((AUROC, *verdict.metrics))
+        known = ", ".join((UNSEEN, AUROC, *verdict.metrics))
         raise ClarityError(
             f"gate.metric: {gate.metric} is not among what a model is measured by here ({known})"
         )
@@ -101,13 +110,15 @@ def measure(registry: Registry, version: Version, split: GateSplit, gate: Gate) 
         Candidate(
             label=version.label,
             values=values,
-            figure=_figure(raw, split.labels, gate),
+            figure=_figure(raw, verdict.unseen, split, gate),
             false_alarm_rate=float(verdict.anomaly[normal].mean()),
             stated_rate=detector.stated_rate,
             latency=float(np.median(_seconds([detector], split)[0])),
             size=files.weights.stat().st_size,
             let_through=obvious["let_through"],
             panel=obvious["share"],
+            unseen=verdict.unseen,
+            fitted_to_all=bool(kinds) and _fitted_to_all(detector),
         ),
     )
 
@@ -149,9 +160,27 @@ def _seconds(detectors: list[Detector], split: GateSplit) -> list[list[float]]:
     return times
 
 
-def _figure(values: NDArray[np.float64], labels: NDArray[np.int8], gate: Gate) -> float:
-    if gate.metric != AUROC:
-        return float(values[labels == 0].mean())
-    from sklearn.metrics import roc_auc_score
+def _fitted_to_all(detector: Detector) -> bool:
+    """Whether its score was weighed by anomalies and does not say what it is without a kind."""
+    fused = detector.scorer.fused
+    return detector.score_name == FUSED and fused is not None and not fused.without
 
-    return float(roc_auc_score(labels, values))
+
+def _figure(
+    values: NDArray[np.float64],
+    unseen: Mapping[str, NDArray[np.float64]],
+    split: GateSplit,
+    gate: Gate,
+) -> float:
+    if gate.metric not in (AUROC, UNSEEN):
+        return float(values[split.labels == 0].mean())
+    from clarity.statistics import placement_values
+
+    positive = split.labels == 1
+    if gate.metric == AUROC:
+        return float(placement_values(values[None], positive)[0][0])
+    areas = []
+    for kind, own in unseen.items():
+        use = ~positive | (split.kinds == kind)
+        areas.append(float(placement_values(own[None, use], positive[use])[0][0]))
+    return float(np.mean(areas))

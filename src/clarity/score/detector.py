@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -78,6 +79,8 @@ class Verdict:
     reconstruction: Images | None = None
     #: Of each image, N float64: ``mse``, ``lsd``, … on [0, 1]; where asked for.
     metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    #: By kind, N float64: the score by the model that was not fitted to it; where asked for.
+    unseen: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def anomaly(self) -> NDArray[np.bool_]:
@@ -143,13 +146,21 @@ class Detector:
                 f"{files.weights.parent}: cannot be loaded: {type(error).__name__}: {first}"
             ) from error
 
-    def judge(self, images: Images, *, reconstruct: bool = False, metrics: bool = False) -> Verdict:
+    def judge(
+        self,
+        images: Images,
+        *,
+        reconstruct: bool = False,
+        metrics: bool = False,
+        kinds: Collection[str] = (),
+    ) -> Verdict:
         """Score N×H×H×C uint8 images; N may be any number, memory is that of one batch.
 
         Args:
             images: checked for shape and type.
             reconstruct: add the reconstructions.
             metrics: add every reconstruction metric of each image.
+            kinds: add the score by models that were fitted without each of these kinds of anomaly.
         """
         check_images(images, self.shape)
         size = _batch(self.shape)
@@ -157,6 +168,7 @@ class Detector:
         signals: list[tuple[str, ...]] = []
         pictures: list[Images] = []
         measured: list[dict[str, NDArray[np.float64]]] = []
+        unseen: list[dict[str, NDArray[np.float64]]] = []
         for start in range(0, len(images), size):
             batch = images[start : start + size]
             made: Tensor | None
@@ -173,8 +185,11 @@ class Detector:
                 )
                 both = {**seen.metrics, **likeness}
                 measured.append({k: v.double().cpu().numpy() for k, v in both.items()})
+            elif kinds:
+                found, made = self.inspect(batch).scores, None
             else:
                 found, made = self.scores(batch, reconstruct=reconstruct)
+            unseen.append({kind: self._unseen(found, kind) for kind in kinds})
             scores.append(found[self.score_name].double().cpu().numpy())
             signals += self.leading(found)
             if reconstruct and made is not None:
@@ -189,7 +204,14 @@ class Detector:
             signals,
             np.concatenate([empty, *pictures]) if reconstruct else None,
             {k: np.concatenate([m[k] for m in measured]) for k in measured[0]} if measured else {},
+            {kind: np.concatenate([one[kind] for one in unseen]) for kind in kinds},
         )
+
+    def _unseen(self, scores: dict[str, Tensor], kind: str) -> NDArray[np.float64]:
+        fused = self.scorer.fused
+        if self.score_name != FUSED or fused is None:
+            return scores[self.score_name].double().cpu().numpy()
+        return fused.unseen(kind)(scores).cpu().numpy()
 
     def leading(self, scores: dict[str, Tensor]) -> list[tuple[str, ...]]:
         """Of each of N images, the signals that raised its score most."""

@@ -7,6 +7,7 @@ what varies is the sample of people.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import optimize, special
 from clarity.errors import ClarityError
 from clarity.statistics.auroc import auroc_difference_interval
 from clarity.statistics.interval import Interval, check_confidence
+from clarity.statistics.kinds import kinds_difference_interval
 from clarity.statistics.means import log_ratio_interval
 
 
@@ -27,7 +29,7 @@ class GateDecision:
         promote: the lower bound is above the margin.
         lower_bound: one-sided, of the improvement.
         interval: two-sided, at level 2 × confidence - 1, so that ``low`` is the lower bound; for
-            ``auroc`` the difference, for errors the relative reduction.
+            AUROCs the difference, for errors the relative reduction.
         margin, confidence: as asked.
         people_needed: people in the gate split with which an improvement of twice the margin would
             be promoted with probability 0.9; None where the variance is not known.
@@ -44,8 +46,8 @@ class GateDecision:
 
 
 def gate_decision(
-    challenger: ArrayLike,
-    champion: ArrayLike,
+    challenger: ArrayLike | Mapping[str, ArrayLike],
+    champion: ArrayLike | Mapping[str, ArrayLike],
     labels: ArrayLike,
     groups: ArrayLike,
     margin: float,
@@ -58,7 +60,8 @@ def gate_decision(
 
     Args:
         challenger, champion: (N,) on the same images of the gate split: anomaly scores for
-            ``auroc``, else distances from the original (0 at best) of the measure ``metric``.
+            ``auroc``, by kind for ``auroc_unseen_kind`` (`clarity.statistics.kinds`), else
+            distances from the original (0 at best) of the measure ``metric``.
         labels: (N,) 0 normal, 1 anomalous; errors are compared on normals alone.
         groups: (N,) person of each image.
         kinds: (N,) kind of each image; see :func:`~clarity.statistics.auroc.auroc_interval`.
@@ -72,7 +75,13 @@ def gate_decision(
     if not margin >= 0:
         raise ClarityError(f"gate.margin is {margin:g}; it must be at least 0")
     two_sided = round(2 * confidence - 1, 12)
-    if metric == "auroc":
+    if isinstance(challenger, Mapping) or isinstance(champion, Mapping):
+        assert isinstance(challenger, Mapping)
+        assert isinstance(champion, Mapping)
+        assert kinds is not None
+        interval = kinds_difference_interval(challenger, champion, labels, groups, kinds, two_sided)
+        unit = "AUROC against kinds never seen"
+    elif metric == "auroc":
         interval = auroc_difference_interval(
             challenger, champion, labels, groups, two_sided, kinds=kinds
         )

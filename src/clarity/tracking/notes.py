@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from clarity.compare.words import listed
 from clarity.score.registered import TAG_DATA, TAG_IDENTITY, TAG_STAGE
 from clarity.tracking.facts import Dataset, Facts
 
@@ -45,8 +44,8 @@ def what(facts: Facts) -> str:
     shape = f", widths {widths}" if widths else ""
     if members := details.get("members"):
         return (
-            f"**{facts.training.model}**, an ensemble of {listed(members)}: the mean of what they "
-            f"reconstruct, {details['parameters']:,} parameters."
+            f"**{facts.training.model}**, an ensemble of {', '.join(members)}: the mean of what "
+            f"they reconstruct, {details['parameters']:,} parameters."
         )
     return (
         f"**{facts.training.model}**, seed {details['seed']}: family "
