@@ -10,6 +10,7 @@ import pytest
 from judging import asked, judged, rows
 from synthetic_evaluations import DEFAULT, write_params
 
+from clarity.compare.detection import near_chance
 from clarity.compare.reading import load_results
 from clarity.errors import ClarityError
 from clarity.layout import Training
@@ -141,6 +142,24 @@ def test_false_alarms_made_stand_beside_those_set(one_seed: Path) -> None:
     test = (frame["split"] == "test") & (frame["label"] == 0)
     assert row["false_alarms"] == pytest.approx((score[test] > limit["value"]).mean())
     assert row["false_alarm_rate"] == 0.05
+
+
+def test_a_kind_that_no_model_finds_is_named_with_what_it_may_mean(one_seed: Path) -> None:
+    results = load_results(load_params())
+    assert near_chance(results, rows(results)) == []
+    for path in Path("evaluations").glob("*/per_image.parquet"):
+        frame = pd.read_parquet(path)
+        for split in ("val", "gate", "test"):
+            here = frame["split"] == split
+            normal = frame.loc[here & (frame["label"] == 0), ["score_mse", "score_ssim"]]
+            upside_down = here & (frame["kind"] == "inverted")
+            frame.loc[upside_down, ["score_mse", "score_ssim"]] = normal.to_numpy()
+        frame.to_parquet(path, index=False)
+    results = load_results(load_params())
+    (told,) = near_chance(results, rows(results))
+    assert told.startswith("No model tells inverted from normal images (AUROC 0.50; 0.5 is chance)")
+    assert "round or symmetric parts turned by 180° are none" in told
+    assert "Without inverted in preprocess.anomalies.kinds it is left out." in told
 
 
 def test_the_finest_detail_is_where_half_the_power_is_in_its_place(one_seed: Path) -> None:

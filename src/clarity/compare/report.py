@@ -89,6 +89,7 @@ def page(
         best=best,
         chosen=detection.chosen(results, best),
         alarms=detection.alarms(results, table),
+        near_chance=detection.near_chance(results, table),
         unseen=detection.unseen(results, table),
         obvious=detection.obvious(results),
         scores=detection.scores(results),
