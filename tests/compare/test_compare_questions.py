@@ -67,6 +67,27 @@ def test_the_answer_is_two_lines_with_a_family_each(one_seed: Path) -> None:
     assert where.endswith("reports/index.html")
 
 
+def test_a_linear_model_that_is_ahead_of_a_family_is_named_in_its_answer(one_seed: Path) -> None:
+    data = judged()
+    for question, line in zip(("alike", "compute"), data["answer"], strict=True):
+        (family, found), *others = asked(data, question)["linear"].items()
+        assert (family, found["pca"], others) == ("fcn", "pca-64", [])
+        assert min(effect["low"] for effect in found["effects"]) > 0
+        told = found["sentence"]
+        assert told.startswith(
+            "A linear model, pca-64, reconstructs unseen people more clearly than fcn-small and "
+            "fcn-large: HaarPSI 0."
+        )
+        assert told.endswith("with a latent of 64 against 3.")
+        assert told in line["sentence"]
+        assert "pca" not in line["sentence"].replace(told, "")
+    without = {name: spec for name, spec in DEFAULT.items() if name != "pca-64"}
+    write_params(one_seed, without, (0,))
+    data = judged()
+    assert "linear" not in asked(data, "alike")
+    assert "linear" not in data["answer"][0]["sentence"]
+
+
 def test_a_model_says_whether_it_had_converged(one_seed: Path) -> None:
     """Of these, the fcn level off at their budget's end, and the conv are still on their way."""
     data = judged()
