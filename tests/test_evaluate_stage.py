@@ -182,6 +182,34 @@ def test_pixel_auroc_of_masks_that_were_brought_is_that_of_scikit_learn(project:
     assert each.iloc[3] == pytest.approx(one, abs=1e-6)
 
 
+def test_masks_that_were_brought_are_outlined_and_synthetic_ones_are_not(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from clarity.evaluate.sheet import OUTLINE
+    from clarity.evaluate.stage import open_images
+    from clarity.layout import Shape
+
+    folder = project / "evaluations/pca-4-0"
+    score = f"score_{details(project, 'pca-4')['best_score']}"
+    test = pd.read_parquet(folder / "per_image.parquet").query("split == 'test'")
+    order = test.sort_values(score, kind="stable", ascending=False)["kind"]
+    dents = sum(kind == "dent" for kind in (*order[:8], *order[-8:]))
+    assert dents
+    found = {}
+    for path in (folder / "figures").iterdir():
+        with Image.open(path) as picture:
+            found[path.stem] = int((np.asarray(picture.convert("RGB")) == OUTLINE).all(-1).sum())
+    # A mask of 20 pixels is a square of 30 in a tile of 96, with a ring of one pixel round it.
+    assert {name: count for name, count in found.items() if count} == {"extremes": dents * 124}
+    monkeypatch.chdir(project)
+    images = open_images(Shape(64, 3), torch.device("cpu"))
+    assert images.brought_masks("test") == set(range(COUNTS["test"]))
+    images.index["kind"] = images.index["kind"].replace("dent", "cutpaste")
+    assert images.brought_masks("test") == set()
+
+
 def test_every_family_has_its_pictures(project: Path) -> None:
     common = {"grid", "strip", "extremes", "traversal", "interpolation", "latent_map", "panel"}
     for model in MODELS:

@@ -92,8 +92,12 @@ NPY = {
     "labels of other columns": (text("testingset_labels.csv", "a,b\n0,1\n"), "no column ID"),
     "labels of longer rows": (labels("0,0,5", "1,1,5", "2,0,5", "3,1,5"), "not a readable CSV"),
     "an unknown ID": (labels("0,0", "1,1", "2,0", "9,1"), "ID '9' is no image"),
-    "an ID twice": (labels("0,0", "1,1", "2,0", "2,1"), "ID 2 is there twice"),
-    "a label of 2": (labels("0,0", "1,2", "2,0", "3,1"), "anomaly is '2' for ID 1"),
+    "an ID twice": (labels("0,0", "1,1", "2,0", "2,1"), "labels.csv:5: ID 2 is there twice"),
+    "a label of 2": (
+        labels("", "0,0", "1,2", "2,0", "3,5"),
+        "labels.csv:4: anomaly is '2' for ID 1; write 0 (normal) or 1 (anomaly) [and 1 more such "
+        "row: 6]",
+    ),
     "an empty label": (labels("0,0", "1,", "2,0", "3,1"), "anomaly is '' for ID 1"),
     "labels but no test set": (without_test, "there is no testingset.npy"),
     "groups of another length": (

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from data_helpers import clarity_here, make_project, save_pictures
 from ruamel.yaml import YAML
 
 from clarity.errors import ClarityError
@@ -93,6 +95,37 @@ def test_small_images_leave_out_what_needs_larger_ones(tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text(text)
     assert str(load_params(tmp_path / "params.yaml").preprocess.shape) == "32×32×3"
+
+
+def test_check_says_what_is_possible_and_hardly_meant(tmp_path: Path) -> None:
+    save_pictures(tmp_path / "own", people=20, each=2)
+    project = make_project(tmp_path, {"source": "folder", "path": "own"})
+    assert clarity_here(project, "check").complained == ""
+    assert clarity_here(project, "ingest").code == 0
+    done = clarity_here(project, "preprocess")
+    images = len(np.load(project / "data/processed/train.npy"))
+    line = (
+        f"models.pca-64.latent: 64 components cannot be fitted to {images} training images; "
+        f"set it to {images} at most, or remove pca-64"
+    )
+    assert (done.code, done.complained) == (0, f"preprocess: {line}\n")
+    done = clarity_here(project, "check")
+    assert (done.code, done.complained.count("\n")) == (0, 1)
+    assert line in done.complained
+    make_project(tmp_path, {"source": "folder", "path": "own"}, {"size": 32})
+    done = clarity_here(project, "check")
+    assert done.code == 0
+    _, fcn, conv = done.complained.splitlines()
+    assert "models.fcn-small.train.compute: 9.16 GFLOP" in fcn
+    assert conv == (
+        "check: models.conv-small.train.compute: 7.7 GFLOP an image come to 363 epochs of 32×32×3 "
+        "images, where epochs is 24; set it, for every size alike, to 1.93: what conv-medium "
+        "spends in its 24 epochs"
+    )
+    make_project(tmp_path, {"source": "folder", "path": "own"}, {"size": 256})
+    conv = clarity_here(project, "check").complained.splitlines()[-1]
+    assert "come to 1.5 epochs of 256×256×3" in conv
+    assert "where epochs is 24 (as far off: conv-large); set it" in conv
 
 
 def test_a_model_that_does_not_exist_lists_those_that_do(tmp_path: Path) -> None:

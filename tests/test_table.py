@@ -98,13 +98,21 @@ MALFORMED = {
         changed(0, path="0" * 999),
         "is too long for a file's name",
     ),
-    "an empty path": (changed(0, path=""), "a row has no path"),
+    "an empty path": (changed(0, path=""), "list.csv:2: the row has no path"),
     "a way out": (changed(0, path="../params.yaml"), "leads out of own, where DVC would not see"),
     "no picture": (changed(0, path="list.csv"), "is no picture by its ending"),
-    "a picture twice": (changed(0, path="a/1.png"), "a/1.png is there twice"),
+    "a picture twice": (
+        changed(0, path="a/1.png"),
+        "list.csv:3: a/1.png is there twice, in row 2 too",
+    ),
     "no such mask": (changed(19, mask="n.png"), "the mask n.png is no file below own"),
     "a mask of a normal": (changed(12, mask="m.png"), "b/0.png has a mask and is not labelled"),
     "two columns of paths": (changed(0, image="a/0.png"), "columns path and image both name the"),
+    "the same fault again": (
+        [row | {"split": f"s{n}"} if n % 2 else row for n, row in enumerate(rows())],
+        "list.csv:3: a/1.png: split 's1' is none of train, val, gate and test "
+        "[and 9 more such rows: 5, 7, 9, 11, 13, …]",
+    ),
     "a taken kind": (changed(16, kind="all"), "'all' as a kind of anomaly means something else"),
 }
 
@@ -122,7 +130,12 @@ FILES = {
     "a longer row": (b"path,label\na/0.png,0,1\n", "list.csv:2: 3 values for the 2 columns"),
     "only a first line": (b"path,label\n", "no rows below the first line"),
     "another encoding": ("path,group\na/0.png,Jörg\n".encode("latin-1"), "not UTF-8 text"),
-    "an open quote": (b'path,label\n"a/0.png,0\n', "not a readable table"),
+    "longer rows, one over two lines, one blank": (
+        b'path,label\n"a\n",0,1\n\na/0.png,0,1\n',
+        "list.csv:2: 3 values for the 2 columns of the first line, with ',' between them [and 1 "
+        "more such row: 4]",
+    ),
+    "an open quote": (b'path,label\na/1.png,0\n"a/0.png,0\n', "list.csv:3: not a readable table"),
 }
 
 

@@ -54,6 +54,7 @@ def project_first(context: typer.Context) -> None:
 @app.command()
 def check() -> None:
     """Check params.yaml, and networks of your own, and name the first mistake."""
+    from clarity.notices import notices
     from clarity.params import check_data_path, load_params
 
     params = load_params()
@@ -65,6 +66,8 @@ def check() -> None:
 
             code, shape = read_code(spec.family), params.preprocess.shape
             check_own(code, spec.arguments, shape, name, params.seeds[0])
+    for told in notices(params):
+        typer.echo(f"check: {told}", err=True)
     typer.echo(f"params.yaml is fine: {len(params.models)} models, {len(params.seeds)} seed(s)")
 
 

@@ -1,11 +1,17 @@
-"""A mistake in a typed mapping as one line: the key's path, what is wrong, what would be right."""
+"""A mistake in a typed mapping, or in rows of a table, as one line that says what is right."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from clarity.errors import ClarityError
 
 #: What pydantic says in Python's terms.
 IN_WORDS = {
@@ -15,6 +21,59 @@ IN_WORDS = {
 }
 #: Characters of a value that are shown.
 LONGEST = 60
+#: Further rows with the same fault that are named; of more, how many there are.
+NAMED = 5
+
+
+class RowFault(Exception):
+    """What is wrong with a row of a table.
+
+    Attributes:
+        kind: the same for rows that are wrong in the same way.
+        text: what is wrong with this one, and how to mend it.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind, self.text = kind, text
+
+
+@dataclass
+class Faults:
+    """What is wrong with the rows of a table, all of which are looked at before one is named.
+
+    Rows are counted as a spreadsheet does: the first, with the columns' names, is 1.
+    """
+
+    path: Path
+    _found: list[tuple[int, RowFault]] = field(default_factory=list)
+
+    @contextmanager
+    def of(self, row: int) -> Iterator[None]:
+        """Keep the fault of this row, if one is raised."""
+        try:
+            yield
+        except RowFault as fault:
+            self._found.append((row, fault))
+
+    def refuse(self) -> None:
+        """Refuse a table with faults.
+
+        Raises:
+            ClarityError: the first fault, with its row, and which other rows have the like.
+        """
+        if self._found:
+            row, first = self._found[0]
+            like = [str(n) for n, fault in self._found[1:] if fault.kind == first.kind]
+            raise ClarityError(f"{self.path}:{row}: {first.text}{more_rows(like)}")
+
+
+def more_rows(rows: list[str]) -> str:
+    """`` [and 2 more such rows: 5, 7]``; empty where there is none."""
+    if not rows:
+        return ""
+    named = ", ".join(rows[:NAMED]) + (", …" if len(rows) > NAMED else "")
+    return f" [and {len(rows)} more such row{'s' if len(rows) > 1 else ''}: {named}]"
 
 
 def first_problem(error: ValidationError, root: type[BaseModel]) -> str:

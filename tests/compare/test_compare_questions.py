@@ -10,6 +10,7 @@ import pytest
 from judging import asked, judged, rows
 from synthetic_evaluations import DEFAULT, write_params
 
+from clarity.compare.detection import near_chance
 from clarity.compare.reading import load_results
 from clarity.errors import ClarityError
 from clarity.layout import Training
@@ -64,6 +65,27 @@ def test_the_answer_is_two_lines_with_a_family_each(one_seed: Path) -> None:
         assert "conv yes, by " in line
         assert "nothing is confirmed" in line
     assert where.endswith("reports/index.html")
+
+
+def test_a_linear_model_that_is_ahead_of_a_family_is_named_in_its_answer(one_seed: Path) -> None:
+    data = judged()
+    for question, line in zip(("alike", "compute"), data["answer"], strict=True):
+        (family, found), *others = asked(data, question)["linear"].items()
+        assert (family, found["pca"], others) == ("fcn", "pca-64", [])
+        assert min(effect["low"] for effect in found["effects"]) > 0
+        told = found["sentence"]
+        assert told.startswith(
+            "A linear model, pca-64, reconstructs unseen people more clearly than fcn-small and "
+            "fcn-large: HaarPSI 0."
+        )
+        assert told.endswith("with a latent of 64 against 3.")
+        assert told in line["sentence"]
+        assert "pca" not in line["sentence"].replace(told, "")
+    without = {name: spec for name, spec in DEFAULT.items() if name != "pca-64"}
+    write_params(one_seed, without, (0,))
+    data = judged()
+    assert "linear" not in asked(data, "alike")
+    assert "linear" not in data["answer"][0]["sentence"]
 
 
 def test_a_model_says_whether_it_had_converged(one_seed: Path) -> None:
@@ -141,6 +163,24 @@ def test_false_alarms_made_stand_beside_those_set(one_seed: Path) -> None:
     test = (frame["split"] == "test") & (frame["label"] == 0)
     assert row["false_alarms"] == pytest.approx((score[test] > limit["value"]).mean())
     assert row["false_alarm_rate"] == 0.05
+
+
+def test_a_kind_that_no_model_finds_is_named_with_what_it_may_mean(one_seed: Path) -> None:
+    results = load_results(load_params())
+    assert near_chance(results, rows(results)) == []
+    for path in Path("evaluations").glob("*/per_image.parquet"):
+        frame = pd.read_parquet(path)
+        for split in ("val", "gate", "test"):
+            here = frame["split"] == split
+            normal = frame.loc[here & (frame["label"] == 0), ["score_mse", "score_ssim"]]
+            upside_down = here & (frame["kind"] == "inverted")
+            frame.loc[upside_down, ["score_mse", "score_ssim"]] = normal.to_numpy()
+        frame.to_parquet(path, index=False)
+    results = load_results(load_params())
+    (told,) = near_chance(results, rows(results))
+    assert told.startswith("No model tells inverted from normal images (AUROC 0.50; 0.5 is chance)")
+    assert "round or symmetric parts turned by 180° are none" in told
+    assert "Without inverted in preprocess.anomalies.kinds it is left out." in told
 
 
 def test_the_finest_detail_is_where_half_the_power_is_in_its_place(one_seed: Path) -> None:

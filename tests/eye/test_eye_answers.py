@@ -205,6 +205,7 @@ def _line(text: str, number: int, old: str, new: str) -> str:
     [
         (lambda text: text.replace("choice", "chosen"), "no column 'choice'"),
         (lambda text: _line(text, 2, "left", "leftish"), ":3: choice 'leftish'"),
+        (lambda text: text.replace(",left", ",leftish", 3), "[and 2 more such rows: 3, 4]"),
         (lambda text: _line(text, 4, "Ada,4", "Ada,four"), ":5: trial 'four' is no number"),
         (lambda text: _line(text, 4, "Ada,4", "Ada,5"), "is not what this project shows"),
         (lambda text: _line(text, 4, "Ada,4", "Ada,99999"), "is not what this project shows"),
@@ -213,7 +214,7 @@ def _line(text: str, number: int, old: str, new: str) -> str:
         (lambda text: text.replace("left", ""), "no answers in it"),
         (lambda text: text + _line(text, 1, "left", "right"), "a.csv:32"),
         (lambda text: "", "no column 'looker'"),
-        (lambda text: text + 'Ada,1,"open', "not a readable CSV"),
+        (lambda text: text + 'Ada,1,"open', ":32: not a readable CSV"),
     ],
 )
 def test_a_spoilt_file_is_one_line(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from clarity.compare.linear import Linear
 from clarity.compare.results import ModelResults, Question, Results
 from clarity.compare.words import listed
 from clarity.statistics import Interval, Verdict, adjust, verdict
@@ -77,6 +78,7 @@ class Claim:
         measure, unit: of the comparisons' means.
         untested: why there are no comparisons; empty where there are some.
         withheld: families that are not compared, with the reason.
+        linear: families whose smallest and largest model a PCA is ahead of, on unseen images.
     """
 
     key: Key
@@ -88,6 +90,7 @@ class Claim:
     question: Question | None = None
     untested: str = ""
     withheld: Mapping[str, str] = field(default_factory=dict)
+    linear: Mapping[str, Linear] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from clarity.compare.budgets import withheld
 from clarity.compare.claims import Claim, Comparison, confounded, judge, sizes
+from clarity.compare.linear import ahead
 from clarity.compare.results import (
     POPULATIONS,
     QUESTIONS,
@@ -58,6 +59,13 @@ def _asked(results: Results, compare: Compare, question: Question) -> Claim:
         question=question,
         untested=untested,
         withheld=reasons,
+        linear={
+            family: beaten
+            for family, pair in pairs.items()
+            if pair
+            and family not in reasons
+            and (beaten := ahead(results, compare, question, pair))
+        },
     )
 
 

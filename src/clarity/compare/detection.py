@@ -10,6 +10,42 @@ from clarity.compare.glossary import SCORES, signal
 from clarity.compare.results import ModelResults, Results
 from clarity.compare.table import Row
 from clarity.compare.words import listed, whole
+from clarity.params import SYNTHETIC
+
+#: An AUROC nearer than this to that of a coin is called near chance.
+CHANCE = 0.1
+#: Of which images a synthetic kind makes hardly an anomaly.
+HARDLY = {
+    "cutpaste": "where every part of an image looks alike, a part pasted elsewhere is none",
+    "occlusion": "an even surface covered with its own colour is none",
+    "shuffled": "an even texture in another order is none",
+    "inverted": "round or symmetric parts turned by 180° are none",
+}
+
+
+def near_chance(results: Results, table: list[Row]) -> list[str]:
+    """A sentence for each kind of anomaly that no model here tells from normal images."""
+    told = []
+    for kind in results.kinds:
+        areas = [row[f"auroc_{kind}"] for row in table]
+        if any(abs(area - 0.5) >= CHANCE for area in areas):
+            continue
+        low, high = f"{min(areas):.2f}", f"{max(areas):.2f}"
+        reached = low if low == high else f"{low} to {high}"
+        text = f"No model tells {kind} from normal images (AUROC {reached}; 0.5 is chance)"
+        if kind in SYNTHETIC:
+            why = HARDLY.get(kind, "they may be none to these images")
+            text += (
+                f". That need not be the detectors’ fault: these anomalies are made, and {why}. "
+                f"Without {kind} in preprocess.anomalies.kinds it is left out"
+            )
+        else:
+            text += (
+                f". Look whether you see it in {results.size} pixels; preprocess.size makes "
+                "images larger"
+            )
+        told.append(f"{text}.")
+    return told
 
 
 def chosen(results: Results, best: ModelResults | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clarity.compare.budgets import TITLES, converged, improvement
 from clarity.compare.claims import Claim, Comparison
+from clarity.compare.linear import sentence
 from clarity.compare.results import POPULATIONS, ModelResults, Results
 from clarity.compare.words import bounded, listed, percent, span, upper, whole
 from clarity.measures import MEASURES
@@ -61,7 +62,14 @@ def answer(claim: Claim, results: Results) -> str:
         for population in reversed(POPULATIONS)
     ]
     asked = f"{title}, does a larger model reconstruct more clearly?"
-    return " ".join([asked, *parts, *_caveats(claim, results)])
+    told = [beaten(claim, family, results) for family in claim.linear]
+    return " ".join([asked, *parts, *told, *_caveats(claim, results)])
+
+
+def beaten(claim: Claim, family: str, results: Results) -> str:
+    """That a linear model is ahead of a family's smallest and largest size; empty where not."""
+    found = claim.linear.get(family)
+    return sentence(found, results.primary, results.people("test")) if found else ""
 
 
 def clauses(claim: Claim, population: str) -> list[str]:

@@ -17,7 +17,8 @@ from clarity.compare.claims import Claim, Comparison
 from clarity.compare.faces import Trio
 from clarity.compare.figures import CAPTIONS
 from clarity.compare.findings import Finding, best_detector
-from clarity.compare.headlines import answer, clause, dissent, headline, place, status
+from clarity.compare.headlines import answer, beaten, clause, dissent, headline, place, status
+from clarity.compare.linear import POPULATION
 from clarity.compare.pages import Picture, cell, per_doubling, png, shortened
 from clarity.compare.results import POPULATIONS, QUESTIONS, Results
 from clarity.compare.style import palette
@@ -93,6 +94,7 @@ def page(
         judged=table + ensembles,
         ensembles=detection.ensembles(ensembles),
         alarms=detection.alarms(results, table + ensembles),
+        near_chance=detection.near_chance(results, table),
         unseen=detection.unseen(results, table + ensembles),
         obvious=detection.obvious(results),
         scores=detection.scores(results),
@@ -133,7 +135,15 @@ def _asked(claim: Claim, results: Results, trios: list[Trio]) -> dict[str, Any]:
     for population in reversed(POPULATIONS):
         mine = [t for t in trios if (t.question, t.population) == (claim.question, population)]
         families = [
-            (words.upper(clause(claim, c)) + ".", _trio(trio, results))
+            (
+                " ".join(
+                    [
+                        words.upper(clause(claim, c)) + ".",
+                        *([beaten(claim, c.family, results)] if population == POPULATION else []),
+                    ]
+                ).strip(),
+                _trio(trio, results),
+            )
             for c in claim.of(population)
             for trio in mine
             if trio.family == c.family

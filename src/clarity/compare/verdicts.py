@@ -12,6 +12,7 @@ from clarity.compare.headlines import (
     WORDS,
     answer,
     bare,
+    beaten,
     convergence,
     dissent,
     headline,
@@ -270,6 +271,7 @@ def _claim(claim: Claim, results: Results) -> dict[str, Any]:
         "remarks": remarks(claim, results),
         "headlines": {p: headline(claim, p, results) for p in populations},
         "dissent": {p: dissent(claim, p) for p in populations if claim.question},
+        **_linear(claim, results),
         "comparisons": [
             {
                 "family": c.family,
@@ -289,6 +291,24 @@ def _claim(claim: Claim, results: Results) -> dict[str, Any]:
             }
             for c in claim.comparisons
         ],
+    }
+
+
+def _linear(claim: Claim, results: Results) -> dict[str, Any]:
+    """Of families that a linear model is ahead of; no key where there is none."""
+    if not claim.linear:
+        return {}
+    return {
+        "linear": {
+            family: {
+                "pca": found.pca.name,
+                "models": [model.name for model in found.networks],
+                "means": list(found.means),
+                "effects": [effect.as_dict() for effect in found.effects],
+                "sentence": beaten(claim, family, results),
+            }
+            for family, found in claim.linear.items()
+        }
     }
 
 

@@ -69,13 +69,17 @@ def extremes(
     table: pd.DataFrame,
     name: str,
 ) -> bytes:
-    """``extremes.png``: the most and the least anomalous test images by the best score."""
+    """``extremes.png``: the most and the least anomalous test images by the best score.
+
+    Masks that the source brought are outlined in the error maps.
+    """
     best = scorer.best or "mse"
     test = table[table["split"] == "test"]
     order = test.sort_values(f"score_{best}", kind="stable", ascending=False)
     count = min(EXTREMES, len(order))
     bands: list[Band] = []
-    for label, chosen in (("Most", order[:count]), ("Least", order[::-1][:count])):
+    masked = images.brought_masks("test")
+    for side, chosen in (("Most", order[:count]), ("Least", order[::-1][:count])):
         stored = np.stack(
             [
                 images.arrays["test", int(row_label)][int(row)]
@@ -89,14 +93,23 @@ def extremes(
             for kind, score in zip(chosen["kind"], chosen[f"score_{best}"], strict=True)
         ]
         colours = [COLOURS[0] if anomalous else BLUE for anomalous in chosen["label"]]
+        masks = np.zeros(stored.shape[:3], np.uint8)
+        for place, (label, row) in enumerate(zip(chosen["label"], chosen["row"], strict=True)):
+            if label and row in masked:
+                masks[place] = images.masks["test"][int(row)]
         bands += [
-            Band(f"{label} anomalous", stored),
+            Band(f"{side} anomalous", stored),
             Band("Reconstruction", as_bytes(seen.reconstruction)),
-            Band("Error", error_colours(seen.error_map), captions, colours),
-        ]
+            Band(
+                "Error", error_colours(seen.error_map), captions, colours,
+                masks if masks.any() else None,
+            ),
+        ]  # fmt: skip
     line = scorer.thresholds.get(best)
     above = "" if line is None else f" Flagged above {line:.3g}."
     note = f"Test images by score “{best}”, the best on validation data.{above} {ERROR_NOTE}"
+    if any(band.masks is not None for band in bands):
+        note += " Outlined: where the source’s masks say that the anomaly is."
     return sheet(bands, f"{name}: the most and the least anomalous test images", note)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clarity.layout import Shape
+from clarity.params import SYNTHETIC
 
 #: A split and its label: which packed array.
 Part = tuple[str, int]
@@ -64,6 +65,11 @@ class Images:
     def normals(self, split: str) -> pd.DataFrame:
         """The index's rows of a split's normals."""
         return self.index[(self.index["split"] == split) & (self.index["label"] == 0)]
+
+    def brought_masks(self, split: str) -> set[int]:
+        """Rows of a split's anomalies whose mask the source brought."""
+        own = (self.index["has_mask"] == 1) & ~self.index["kind"].isin(SYNTHETIC)
+        return set(self.index.loc[own & (self.index["split"] == split), "row"])
 
     def sample(self, split: str, most: int) -> NDArray[np.int64]:
         """Rows of at most ``most`` normals of a split, evenly spaced over it."""

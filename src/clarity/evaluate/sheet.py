@@ -24,18 +24,24 @@ Pictures = NDArray[np.uint8]
 TILE, GAP, CAPTION, BAND_GAP, TITLE, NOTE, MARGIN = 96, 4, 17, 10, 34, 17, 12
 DPI = 100
 INK, QUIET = "#222222", "#5f5f5f"
+#: Of a mask's outline: light blue, which no error has, and its width in screen pixels.
+OUTLINE, WIDTH = (120, 220, 255), 1
 #: Root error shown in the brightest colour; the same in every picture, so that models compare.
 BRIGHTEST = 0.4
 
 
 @dataclass(frozen=True)
 class Band:
-    """One row of tiles: a label to its left, captions below (lines of text each, and a colour)."""
+    """One row of tiles: a label to its left, captions below (lines of text each, and a colour).
+
+    ``masks``: uint8 N×H×H, not 0 within what is outlined; None: nothing is.
+    """
 
     label: str
     tiles: Pictures
     captions: Sequence[str] = ()
     colours: Sequence[str] = field(default_factory=tuple)
+    masks: NDArray[np.uint8] | None = None
 
 
 def as_bytes(images: Tensor) -> Pictures:
@@ -83,7 +89,10 @@ def sheet(bands: Sequence[Band], title: str, note: str = "") -> bytes:
         write(MARGIN, top + tile / 2, band.label, size=10, color=INK, va="center")
         for place, picture in enumerate(in_colour(band.tiles)):
             x = left + place * (tile + GAP)
-            canvas[top : top + tile, x : x + tile] = enlarged(picture, tile)
+            shown = enlarged(picture, tile)
+            if band.masks is not None:
+                shown = outlined(shown, band.masks[place])
+            canvas[top : top + tile, x : x + tile] = shown
             if place < len(band.captions):
                 colour = band.colours[place] if band.colours else QUIET
                 write(
@@ -102,6 +111,19 @@ def enlarged(picture: Pictures, side: int = TILE) -> Pictures:
     from PIL import Image
 
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def outlined(picture: Pictures, mask: NDArray[np.uint8]) -> Pictures:
+    """A picture (uint8 S×S×3) with a line round what a mask (H×H) marks, outside of it."""
+    from PIL import Image
+    from scipy.ndimage import binary_dilation
+
+    size = picture.shape[1], picture.shape[0]
+    marked = Image.fromarray(mask.astype(bool)).resize(size, Image.Resampling.NEAREST)
+    inside = np.asarray(marked, dtype=bool)
+    shown = picture.copy()
+    shown[binary_dilation(inside, np.ones((3, 3), bool), iterations=WIDTH) & ~inside] = OUTLINE
+    return shown
 
 
 def strip(rows: Sequence[Pictures]) -> bytes:

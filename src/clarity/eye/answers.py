@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clarity.errors import ClarityError
 from clarity.eye.draw import Deck, Trial
 from clarity.layout import Training
+from clarity.problems import Faults, RowFault, more_rows
 
 COLUMNS = ("looker", "trial", "pair", "choice", "deck")
 LEFT, RIGHT, NEITHER = "left", "right", "cannot tell"
@@ -64,10 +65,13 @@ def read(path: Path) -> list[Answer]:
     # A spreadsheet may have put semicolons or tabs.
     head = text.split("\n", 1)[0]
     mark = max(",;\t", key=head.count)
+    rows: list[list[str]] = []
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True))
+        rows.extend(csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True))
     except csv.Error as error:
-        raise ClarityError(f"{path}: not a readable CSV ({error}); export it again") from None
+        raise ClarityError(
+            f"{path}:{len(rows) + 1}: not a readable CSV ({error}); export it again"
+        ) from None
     names = [name.strip().lower() for name in rows[0]] if rows else []
     missing = [name for name in COLUMNS if name not in names]
     if missing:
@@ -77,32 +81,37 @@ def read(path: Path) -> list[Answer]:
         )
     places = {name: names.index(name) for name in COLUMNS}
     found: list[Answer] = []
+    faults = Faults(path)
     for line, row in enumerate(rows[1:], 2):
-        if not any(cell.strip() for cell in row):
-            continue
-        where = f"{path}:{line}"
-        if len(row) <= max(places.values()):
-            raise ClarityError(f"{where}: {len(row)} cells, expected {len(names)}")
-        cells = {name: row[place].strip() for name, place in places.items()}
-        if not cells["choice"]:
-            continue
-        choice = _MEANT.get(" ".join(cells["choice"].lower().split()))
-        if choice is None:
-            raise ClarityError(
-                f"{where}: choice {cells['choice']!r}; write left, right or cannot tell "
-                "(l, r, c), or nothing where nobody looked"
-            )
-        if not cells["trial"].isdecimal():
-            raise ClarityError(f"{where}: trial {cells['trial']!r} is no number")
-        found.append(
-            Answer(
-                cells["looker"] or NOBODY,
-                int(cells["trial"]), cells["pair"], choice, cells["deck"], where,
-            )
-        )  # fmt: skip
+        if any(cell.strip() for cell in row):
+            with faults.of(line):
+                found += _answer(row, places, len(names), f"{path}:{line}")
+    faults.refuse()
     if not found:
         raise ClarityError(f"{path}: no answers in it; fill the column choice")
     return found
+
+
+def _answer(
+    row: Sequence[str], places: Mapping[str, int], expected: int, where: str
+) -> list[Answer]:
+    """What a row says; nothing where nobody looked."""
+    if len(row) <= max(places.values()):
+        raise RowFault("length", f"{len(row)} cells, expected {expected}")
+    cells = {name: row[place].strip() for name, place in places.items()}
+    if not cells["choice"]:
+        return []
+    choice = _MEANT.get(" ".join(cells["choice"].lower().split()))
+    if choice is None:
+        raise RowFault(
+            "choice",
+            f"choice {cells['choice']!r}; write left, right or cannot tell (l, r, c), or nothing "
+            "where nobody looked",
+        )
+    if not cells["trial"].isdecimal():
+        raise RowFault("trial", f"trial {cells['trial']!r} is no number")
+    looker, trial = cells["looker"] or NOBODY, int(cells["trial"])
+    return [Answer(looker, trial, cells["pair"], choice, cells["deck"], where)]
 
 
 def once(found: Sequence[Answer]) -> list[Answer]:
@@ -112,12 +121,16 @@ def once(found: Sequence[Answer]) -> list[Answer]:
         ClarityError: one looker chose differently for the same trial of the same deck.
     """
     seen: dict[tuple[str, str, int, str], Answer] = {}
+    torn: list[tuple[Answer, Answer]] = []
     for answer in found:
         before = seen.setdefault((answer.looker, answer.deck, answer.trial, answer.pair), answer)
         if before.choice != answer.choice:
-            raise ClarityError(
-                f"{answer.where}: trial {answer.trial} of {answer.looker} is {answer.choice!r} "
-                f"here and {before.choice!r} at {before.where}; remove one, or say in the column "
-                "looker who looked"
-            )
+            torn.append((answer, before))
+    if torn:
+        answer, before = torn[0]
+        raise ClarityError(
+            f"{answer.where}: trial {answer.trial} of {answer.looker} is {answer.choice!r} here "
+            f"and {before.choice!r} at {before.where}; remove one, or say in the column looker who "
+            f"looked{more_rows([other.where for other, _ in torn[1:]])}"
+        )
     return list(seen.values())

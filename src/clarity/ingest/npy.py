@@ -22,6 +22,7 @@ from clarity.errors import ClarityError, in_a_line
 from clarity.files import sha256_file
 from clarity.ingest.arrays import Array, read_header, read_rows
 from clarity.ingest.items import Role, Source
+from clarity.problems import Faults, RowFault
 
 TRAINING, TESTING = "trainingset", "testingset"
 
@@ -76,15 +77,23 @@ def open_source(folder: str, name: str | None = None) -> Source:
     )
 
 
-def _table(path: Path, column: str, rows: int) -> pd.Series:
-    """The column of a CSV ``ID,column`` as text, in the order of the IDs 0 … rows-1."""
+def _table(
+    path: Path, column: str, rows: int, known: tuple[str, ...] = (), expected: str = ""
+) -> list[str]:
+    """The column of a CSV ``ID,column`` as text, in the order of the IDs 0 … rows-1.
+
+    Args:
+        known: what may be written; empty: anything.
+        expected: the same in words.
+    """
     try:
         with warnings.catch_warnings():
             # Rows longer than the header would shift the columns with no more than a warning.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
-                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-            )
+                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False,
+                skip_blank_lines=False,
+            ).fillna("")  # fmt: skip
     except (ValueError, OSError, pd.errors.ParserWarning) as error:  # parser errors: ValueErrors
         cause = in_a_line(error, 120)
         raise ClarityError(f"{path}: not a readable CSV ({cause})") from None
@@ -94,35 +103,39 @@ def _table(path: Path, column: str, rows: int) -> pd.Series:
                 f"{path}: no column {name}; the first line must be ID,{column}, not "
                 f"{','.join(map(str, table.columns))[:80]}"
             )
-    known = {str(number): number for number in range(rows)}
-    ids = table["ID"].str.strip()
+    # Blank lines are rows to a spreadsheet.
+    table = table.loc[(table[["ID", column]] != "").any(axis=1), ["ID", column]]
     if len(table) != rows:
         raise ClarityError(f"{path}: {len(table)} rows for {rows} images; give every image one row")
-    for number, name in enumerate(ids):
-        if name not in known:
-            raise ClarityError(
-                f"{path}:{number + 2}: ID {name!r} is no image; IDs are 0 to {rows - 1}"
-            )
-    if ids.duplicated().any():
-        twice = ids[ids.duplicated()].iloc[0]
-        raise ClarityError(f"{path}: ID {twice} is there twice; give every image one row")
-    values = table[column].str.strip()
-    values.index = pd.Index(ids.map(known))
-    return values.sort_index()
+    numbers = {str(number): number for number in range(rows)}
+    found: dict[int, str] = {}
+    first: dict[str, int] = {}
+    faults = Faults(path)
+    for line, name, value in zip(table.index + 2, table["ID"], table[column], strict=True):
+        with faults.of(line):
+            name, value = name.strip(), value.strip()
+            if name not in numbers:
+                raise RowFault("ID", f"ID {name!r} is no image; IDs are 0 to {rows - 1}")
+            if name in first:
+                raise RowFault(
+                    "twice",
+                    f"ID {name} is there twice, in row {first[name]} too; give every image one row",
+                )
+            first[name] = line
+            if known and value not in known:
+                raise RowFault("value", f"{column} is {value!r} for ID {name}; write {expected}")
+            found[numbers[name]] = value
+    faults.refuse()
+    return [found[number] for number in range(rows)]
 
 
 def _labels(path: Path, rows: int) -> list[int] | None:
     if not path.exists():
         return None
-    values = _table(path, "anomaly", rows)
-    for row, value in values.items():
-        if value not in ("0", "1"):
-            raise ClarityError(
-                f"{path}: anomaly is {value!r} for ID {row}; write 0 (normal) or 1 (anomaly)"
-            )
+    values = _table(path, "anomaly", rows, ("0", "1"), "0 (normal) or 1 (anomaly)")
     return [int(value) for value in values]
 
 
 def _groups(root: Path, stem: str, rows: int) -> list[str] | None:
     path = root / f"{stem}_groups.csv"
-    return list(_table(path, "group", rows)) if path.exists() else None
+    return _table(path, "group", rows) if path.exists() else None

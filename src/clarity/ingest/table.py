@@ -18,7 +18,8 @@ from clarity.files import sha256_file
 from clarity.ingest.folder import KINDS, UNFIT, in_order, pictures_below, read_places
 from clarity.ingest.items import Source
 from clarity.ingest.layouts import Place, listed
-from clarity.ingest.words import ANOMALOUS, NORMAL, SPLITS, check_kinds, folded
+from clarity.ingest.words import ANOMALOUS, NORMAL, SPLITS, folded, unfit_kind
+from clarity.problems import Faults, RowFault
 
 #: What a column is called, folded: any of these.
 COLUMNS = {
@@ -59,26 +60,15 @@ def open_source(folder: str, name: str | None = None) -> Source:
     if not root.is_dir():
         raise ClarityError(f"data.path {folder}: no such folder")
     path = _find(root, name)
-    columns, unread = _columns(path, _read(path))
+    table, numbers = _read(path)
+    columns, unread = _columns(path, table)
     rows = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
     if not rows:
         raise ClarityError(f"{path}: no rows below the first line; list the pictures")
-    places: dict[PurePosixPath, Place] = {}
-    masks: dict[PurePosixPath, PurePosixPath] = {}
-    for row in rows:
-        picture = _file(root, path, row["path"], "path")
-        if picture in places:
-            raise ClarityError(f"{path}: {picture} is there twice; give every picture one row")
-        places[picture] = _place(f"{path}: {picture}", row)
-        if row.get("mask"):
-            if places[picture].label != 1:
-                raise ClarityError(f"{path}: {picture} has a mask and is not labelled an anomaly")
-            masks[picture] = _file(root, path, row["mask"], "mask")
-    places = {name: places[name] for name in sorted(places, key=in_order)}
+    places, masks = _places(root, path, dict(zip(numbers, rows, strict=True)))
     kinds = dict.fromkeys(place.kind for place in places.values() if place.kind)
-    check_kinds(kinds, str(path))
     source = Source(
         items=iter(()),
         licence="the user's own data; not stated",
@@ -90,6 +80,46 @@ def open_source(folder: str, name: str | None = None) -> Source:
     )
     source.items = read_places(root, places, masks, source.inputs)
     return source
+
+
+def _places(
+    root: Path, path: Path, rows: Mapping[int, Row]
+) -> tuple[dict[PurePosixPath, Place], dict[PurePosixPath, PurePosixPath]]:
+    """Places and masks by picture, in the order of their paths, of rows by number.
+
+    Raises:
+        ClarityError: a row says something impossible; the first one is named, others counted.
+    """
+    places: dict[PurePosixPath, Place] = {}
+    masks: dict[PurePosixPath, PurePosixPath] = {}
+    first: dict[PurePosixPath, int] = {}
+    faults = Faults(path)
+    for number, row in rows.items():
+        with faults.of(number):
+            picture = _file(root, row["path"], "path")
+            if picture in first:
+                raise RowFault(
+                    "twice",
+                    f"{picture} is there twice, in row {first[picture]} too; give every picture "
+                    "one row",
+                )
+            first[picture] = number
+            place = _place(picture, row)
+            if row.get("mask"):
+                if place.label != 1:
+                    raise RowFault(
+                        "mask", f"{picture} has a mask and is not labelled an anomaly; say one"
+                    )
+                masks[picture] = _file(root, row["mask"], "mask")
+            places[picture] = place
+    faults.refuse()
+    kinds = {place.kind for place in places.values()}
+    for picture, place in places.items():
+        with faults.of(first[picture]):
+            if place.kind and (problem := unfit_kind(place.kind, kinds)):
+                raise RowFault(place.kind, problem)
+    faults.refuse()
+    return {name: places[name] for name in sorted(places, key=in_order)}, masks
 
 
 def _find(root: Path, name: str | None) -> Path:
@@ -109,24 +139,25 @@ def _find(root: Path, name: str | None) -> Path:
     return found[0]
 
 
-def _read(path: Path) -> list[Column]:
+def _read(path: Path) -> tuple[list[Column], Sequence[int]]:
+    """The columns, and the number of each of their rows."""
     try:
         if path.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
 
             table = pq.ParquetFile(path).read()
             values = [[_text(value) for value in column.to_pylist()] for column in table.columns]
-            return list(zip(table.column_names, values, strict=True))
+            return list(zip(table.column_names, values, strict=True)), range(2, len(table) + 2)
         content = path.read_bytes()
         return _parse(path, content.decode("utf-16" if content[:2] in UTF_16 else "utf-8-sig"))
     except UnicodeDecodeError:
         raise ClarityError(f"{path}: not UTF-8 text; save it as “CSV UTF-8”") from None
-    except (ValueError, OSError, csv.Error) as error:  # what pyarrow says is among them
+    except (ValueError, OSError) as error:  # what pyarrow says is among them
         cause = in_a_line(error, 120)
         raise ClarityError(f"{path}: not a readable table ({cause})") from None
 
 
-def _parse(path: Path, text: str) -> list[Column]:
+def _parse(path: Path, text: str) -> tuple[list[Column], list[int]]:
     """A CSV whose separator is the one by which the first line has a column of paths."""
     if text.startswith("sep="):  # Excel's own line
         text = text.partition("\n")[2]
@@ -138,17 +169,25 @@ def _parse(path: Path, text: str) -> list[Column]:
     else:
         raise ClarityError(f"{path}: no column path; the first line is {first[:80]!r}")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    next(reader)
-    rows = []
-    for row in reader:
-        if len(row) == len(names):
-            rows.append([value.strip() for value in row])
-        elif any(row):
-            raise ClarityError(
-                f"{path}:{reader.line_num}: {len(row)} values for the {len(names)} columns of the "
-                f"first line, with {separator!r} between them"
-            )
-    return [(name.strip(), [row[place] for row in rows]) for place, name in enumerate(names)]
+    rows: dict[int, list[str]] = {}
+    number, faults = 0, Faults(path)
+    try:
+        for number, row in enumerate(reader, 1):
+            if number == 1 or not any(row):
+                continue
+            with faults.of(number):
+                if len(row) != len(names):
+                    raise RowFault(
+                        "length",
+                        f"{len(row)} values for the {len(names)} columns of the first line, with "
+                        f"{separator!r} between them",
+                    )
+                rows[number] = [value.strip() for value in row]
+    except csv.Error as error:
+        raise ClarityError(f"{path}:{number + 1}: not a readable table ({error})") from None
+    faults.refuse()
+    table = [(name.strip(), [row[k] for row in rows.values()]) for k, name in enumerate(names)]
+    return table, list(rows)
 
 
 def _text(value: Any) -> str:
@@ -176,47 +215,53 @@ def _columns(path: Path, table: Iterable[Column]) -> tuple[dict[str, list[str]],
     return {what: values for what, (_, values) in found.items()}, [n for n in unread if n]
 
 
-def _file(root: Path, table: Path, written: str, what: str) -> PurePosixPath:
+def _file(root: Path, written: str, what: str) -> PurePosixPath:
     """A file below ``root`` that a row names."""
     if not written:
-        raise ClarityError(f"{table}: a row has no path; fill it in or remove the row")
+        raise RowFault("empty", "the row has no path; fill it in or remove the row")
+    named = f"the {what} {written}"
     if UNFIT.search(written):
-        raise ClarityError(
-            f"{table}: the {what} {written[:80]!a} holds control characters; rename it"
+        raise RowFault(
+            "control", f"the {what} {written[:80]!a} holds control characters; rename it"
         )
     if any(len(part.encode()) > LONGEST for part in written.split("/")):
-        raise ClarityError(f"{table}: the {what} {written[:80]}… is too long for a file's name")
+        raise RowFault("long", f"the {what} {written[:80]}… is too long for a file's name")
     text = written if (root / written).is_file() else written.replace("\\", "/")
     path = Path(text)
     if path.is_relative_to(root.resolve()):
         path = path.relative_to(root.resolve())
     if path.is_absolute() or ".." in path.parts:
-        raise ClarityError(
-            f"{table}: the {what} {written} leads out of {root}, where DVC would not see a change; "
-            "move it there, or name the folder above both in data.path"
+        raise RowFault(
+            "out",
+            f"{named} leads out of {root}, where DVC would not see a change; move it there, or "
+            "name the folder above both in data.path",
         )
     if not (root / path).is_file():
-        raise ClarityError(f"{table}: the {what} {written} is no file below {root}")
+        raise RowFault(f"no {what}", f"{named} is no file below {root}")
     if path.suffix.lower() not in KINDS:
-        raise ClarityError(f"{table}: the {what} {written} is no picture by its ending")
+        raise RowFault(f"no picture, {what}", f"{named} is no picture by its ending")
     return PurePosixPath(path.as_posix())
 
 
-def _place(where: str, row: Row) -> Place:
+def _place(picture: PurePosixPath, row: Row) -> Place:
     text, kind, split = (row.get(name, "") for name in ("label", "kind", "split"))
     label = LABELS.get(folded(text))
     if text and label is None:
-        raise ClarityError(
-            f"{where}: label {text!r} is neither normal (0, normal, good, …) nor anomalous (1, "
-            "anomaly, bad, …); if it is a kind of anomaly, name the column kind"
+        raise RowFault(
+            "label",
+            f"{picture}: label {text!r} is neither normal (0, normal, good, …) nor anomalous (1, "
+            "anomaly, bad, …); if it is a kind of anomaly, name the column kind",
         )
     if kind:
         said = int(folded(kind) not in NORMAL)
         if label is not None and label != said:
-            raise ClarityError(f"{where}: label {text!r} and kind {kind!r} contradict each other")
+            raise RowFault(
+                "contradiction",
+                f"{picture}: label {text!r} and kind {kind!r} contradict each other",
+            )
         label = said
     if split and folded(split) not in SPLITS:
-        raise ClarityError(f"{where}: split {split!r} is none of train, val, gate and test")
+        raise RowFault("split", f"{picture}: split {split!r} is none of train, val, gate and test")
     role = SPLITS[folded(split)] if split else "pool"
     return Place(role, label, kind if label else "", row.get("group", ""))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from clarity.errors import ClarityError
 from clarity.ingest.items import Role
@@ -49,13 +49,19 @@ def check_kinds(kinds: Iterable[str], where: str) -> None:
     """
     known = set(kinds)
     for kind in sorted(known):
-        stem = kind.removesuffix("_low").removesuffix("_high")
-        if kind in TAKEN or (stem != kind and stem in known):
-            problem = "means something else where figures are listed by kind"
-        elif len(kind) > LONGEST_KIND:
-            problem = f"is longer than {LONGEST_KIND} characters"
-        elif not re.fullmatch(r"[\w.\- ]+", kind):
-            problem = "holds more than letters, digits, dots, spaces, hyphens and underscores"
-        else:
-            continue
-        raise ClarityError(f"{where}: {kind[:80]!r} as a kind of anomaly {problem}; rename it")
+        if problem := unfit_kind(kind, known):
+            raise ClarityError(f"{where}: {problem}")
+
+
+def unfit_kind(kind: str, known: Collection[str]) -> str:
+    """Why a kind of anomaly among ``known`` cannot bear that name; empty where it can."""
+    stem = kind.removesuffix("_low").removesuffix("_high")
+    if kind in TAKEN or (stem != kind and stem in known):
+        problem = "means something else where figures are listed by kind"
+    elif len(kind) > LONGEST_KIND:
+        problem = f"is longer than {LONGEST_KIND} characters"
+    elif not re.fullmatch(r"[\w.\- ]+", kind):
+        problem = "holds more than letters, digits, dots, spaces, hyphens and underscores"
+    else:
+        return ""
+    return f"{kind[:80]!r} as a kind of anomaly {problem}; rename it"

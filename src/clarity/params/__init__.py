@@ -181,6 +181,15 @@ class Params(Section):
                 f"{where}: one training is no ensemble; name several models, or more seeds"
             )
 
+    def too_many_components(self, images: int) -> list[str]:
+        """A line for each PCA that cannot be fitted to so many training images."""
+        return [
+            f"models.{name}.latent: {model.latent} components cannot be fitted to {images} "
+            f"training images; set it to {images} at most, or remove {name}"
+            for name, model in self.models.items()
+            if model.family == "pca" and model.latent is not None and model.latent > images
+        ]
+
     @property
     def trainings(self) -> list[Training]:
         """Every model from every seed, in the file's order."""

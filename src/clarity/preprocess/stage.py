@@ -51,7 +51,8 @@ def run() -> None:
     Raises:
         ClarityError: too many images are broken, duplicates are refused, or a split stays empty.
     """
-    preprocess = load_params().preprocess
+    params = load_params()
+    preprocess = params.preprocess
     total = count_items(ITEMS)
     with Spool(PROCESSED, preprocess.shape) as spool:
         items = track(
@@ -95,6 +96,11 @@ def run() -> None:
     if len(notes) > SHOWN:
         print(f"preprocess: and {len(notes) - SHOWN} more groups that count as one with another")
     _say(total, left, rows)
+    # `models` is no parameter of this stage: a word about it, on which no output and no exit code
+    # depends, is all that may be said here. It is the first to know how many images there are.
+    trained = sum(row.split == "train" and row.label == 0 for row in rows)
+    for line in params.too_many_components(trained):
+        print(f"preprocess: {line}", file=sys.stderr)
 
 
 def _pack_normals(
