@@ -21,6 +21,8 @@ WORDS = {
     NEITHER: (NEITHER, "c", "cannot", "neither", "=", "-", "?"),
 }
 _MEANT = {word: choice for choice, words in WORDS.items() for word in words}
+#: Of a trial's number.
+DIGITS = 9
 #: Looker of a file without names.
 NOBODY = "unnamed"
 
@@ -92,7 +94,7 @@ def read(path: Path) -> list[Answer]:
                 f"{where}: choice {cells['choice']!r}; write left, right or cannot tell "
                 "(l, r, c), or nothing where nobody looked"
             )
-        if not cells["trial"].isdecimal():
+        if not cells["trial"].isdecimal() or len(cells["trial"]) > DIGITS:
             raise ClarityError(f"{where}: trial {cells['trial']!r} is no number")
         found.append(
             Answer(
