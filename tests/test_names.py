@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from clarity.names import cell, line, original
+from clarity.names import LONGEST, cell, line, original
 
 BAD = [
     "=HYPERLINK(\"http://x\").png",
@@ -42,3 +42,10 @@ def test_usual_names_stay_as_they_are() -> None:
     for name in ("anna/1.png", "Zoë 2 (copy), b.JPG", "x-1=2.png", "猫.png", "'quoted'.png"):
         assert cell(name) == line(name) == name
     assert cell("a\\n") != cell("a\n"), "two names never become one"
+
+
+def test_a_refusal_that_quotes_too_much_keeps_its_ends() -> None:
+    said = line(f"params.yaml: {'9' * 5000} is no number; mend it", LONGEST)
+    assert said.startswith("params.yaml: 999")
+    assert said.endswith("999 is no number; mend it")
+    assert len(said) == LONGEST

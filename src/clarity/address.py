@@ -93,8 +93,13 @@ def _sqlite(given: str, rest: str, root: Path) -> str:
         raise ClarityError(
             f"{VARIABLE}={given}: a database in memory is gone with the process; {WHAT_WORKS}"
         )
-    file = root / Path(name).expanduser()
-    if file.is_dir():
+    try:
+        file = root / Path(name).expanduser()
+        folder = file.is_dir()
+    except (OSError, RuntimeError) as error:  # too long, or ~ of a user whom nobody knows
+        cause = getattr(error, "strerror", None) or error
+        raise ClarityError(f"{VARIABLE}={given}: {cause}; {WHAT_WORKS}") from None
+    if folder:
         raise ClarityError(f"{VARIABLE}={given}: {file} is a folder; name a file in it")
     return f"sqlite:///{os.path.normpath(file)}{mark}{query}"
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from clarity.errors import ClarityError
-from clarity.names import line
+from clarity.names import LONGEST, line
 from clarity.redact import redact
 
 app = typer.Typer(
@@ -385,7 +385,7 @@ def main() -> None:
         own_source()
         app()
     except ClarityError as error:
-        print(f"clarity: {line(str(error))}", file=sys.stderr)
+        print(f"clarity: {line(str(error), LONGEST)}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
         from clarity.machine import refusal
@@ -393,7 +393,7 @@ def main() -> None:
         said = refusal(error, _database())
         if said is None:
             raise
-        print(f"clarity: {line(said)}", file=sys.stderr)
+        print(f"clarity: {line(said, LONGEST)}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -20,6 +20,8 @@ _SQLITE = re.compile(
 )
 #: An MLflow server with accounts, in its client's words.
 _DENIED = re.compile(r"API request to endpoint \S+ failed with error code (40[13]) ")
+#: An MLflow server that hands artifacts on to a store which does not answer it.
+_ARTIFACTS = re.compile(r"mlflow-artifacts/.*too many (5\d\d) error responses", re.DOTALL)
 _MEMORY = re.compile(
     r"can't allocate memory|[Cc]annot allocate memory|out of memory|std::bad_alloc|failed to map"
     r" segment|cannot allocate"
@@ -39,6 +41,11 @@ def denied(error: BaseException) -> bool:
     return any(_DENIED.search(str(one)) for one in _chain(error))
 
 
+def artifacts_away(error: BaseException) -> bool:
+    """Whether MLflow's server answers, but not the store that it keeps artifacts in."""
+    return any(_ARTIFACTS.search(str(one)) for one in _chain(error))
+
+
 def refusal(error: BaseException, database: str = "") -> str | None:
     """An exception in one line, if it says that the machine refuses; None for any other.
 
@@ -54,6 +61,11 @@ def refusal(error: BaseException, database: str = "") -> str | None:
             return (
                 f"{database or 'MLflow'}: refused ({found[1]}); this account may not do that: see "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ask whoever runs it"
+            )
+        if found := _ARTIFACTS.search(str(one)):
+            return (
+                f"{database or 'MLflow'}: MLflow's server answers, but the store of its artifacts "
+                f"does not ({found[1]}; its log says why); mend that and run the command again"
             )
         if found := _SQLITE.search(str(one)):
             return f"{database or 'MLflow'}: {found[0]}"

@@ -17,6 +17,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+#: Characters of a refusal; what it quotes may have millions.
+LONGEST = 1000
 #: What begins a formula in a spreadsheet, in full width too (OWASP, CSV injection).
 _FORMULA = re.compile("(^|[,;|])([ \u00a0]*)([=+\\-@\uff1d\uff0b\uff0d\uff20])")
 _WRITTEN = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
@@ -50,9 +52,15 @@ def original(text: str) -> str:
     return _WRITTEN.sub(back, text)
 
 
-def line(message: str) -> str:
-    """A message for a terminal, in one line: what would move its cursor is written out."""
-    return "".join(_escaped(mark) for mark in message)
+def line(message: str, longest: int | None = None) -> str:
+    """A message for a terminal, in one line: what would move its cursor is written out.
+
+    Of more than ``longest`` characters those in the middle are left out.
+    """
+    shown = "".join(_escaped(mark) for mark in message)
+    if longest is None or len(shown) <= longest:
+        return shown
+    return f"{shown[: longest // 2]} … {shown[3 - longest // 2 :]}"
 
 
 def _escaped(mark: str) -> str:

@@ -22,6 +22,8 @@ WORDS = {
     NEITHER: (NEITHER, "c", "cannot", "neither", "=", "-", "?"),
 }
 _MEANT = {word: choice for choice, words in WORDS.items() for word in words}
+#: Of a trial's number.
+DIGITS = 9
 #: Looker of a file without names.
 NOBODY = "unnamed"
 
@@ -108,7 +110,7 @@ def _answer(
             f"choice {cells['choice']!r}; write left, right or cannot tell (l, r, c), or nothing "
             "where nobody looked",
         )
-    if not cells["trial"].isdecimal():
+    if not cells["trial"].isdecimal() or len(cells["trial"]) > DIGITS:
         raise RowFault("trial", f"trial {cells['trial']!r} is no number")
     looker, trial = cells["looker"] or NOBODY, int(cells["trial"])
     return [Answer(looker, trial, cells["pair"], choice, cells["deck"], where)]

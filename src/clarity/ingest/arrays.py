@@ -6,6 +6,7 @@ Arrays are read a few rows at a time and never held whole.
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,8 +28,11 @@ CHUNK = 16 * 2**20
 #: A larger image would have to be held in memory whole.
 LARGEST = 256 * 2**20
 CHANNELS = (1, 3)
-#: What reading a broken file, or a broken archive, raises.
-BROKEN = (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+#: What reading a broken file, or a broken archive, raises. A header is parsed as Python.
+BROKEN = (
+    *(ValueError, EOFError, KeyError, RuntimeError, TypeError, OverflowError, MemoryError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 READERS = {
     (1, 0): npy_format.read_array_header_1_0,
     (2, 0): npy_format.read_array_header_2_0,
@@ -102,6 +106,8 @@ def read_header(path: Path, member: str | None = None) -> Array:
         raise ClarityError(f"{path}: a folder, not a .npy file") from None
     except PermissionError:
         raise ClarityError(f"{path}: not readable; change its permissions") from None
+    except OSError as error:
+        raise ClarityError(f"{where}: not readable ({error.strerror}); save it anew") from None
     except BROKEN as error:
         cause = in_a_line(error, 120)
         raise ClarityError(f"{where}: not a .npy file ({cause}); save it with numpy.save") from None
@@ -113,7 +119,7 @@ def read_header(path: Path, member: str | None = None) -> Array:
         raise ClarityError(f"{where}: dtype {dtype}; save it as {TYPES}")
     if problem := _unclear(shape):
         raise ClarityError(f"{where}: shape {sides(shape)}; {problem}")
-    if 0 in shape:
+    if min(shape) < 1:
         raise ClarityError(f"{where}: shape {sides(shape)} holds no pixels")
     array = Array(path, shape, dtype, fortran, offset, member)
     if array.row_bytes > LARGEST:
@@ -187,9 +193,12 @@ def _chunks(array: Array) -> Iterator[NDArray]:
     """The array in pieces of a few rows, with plain reads: mapped pages would count as memory."""
     count = max(1, CHUNK // array.row_bytes)
     if array.fortran:  # rows are strewn over the file; only a map can gather them
-        mapped = np.load(array.path, mmap_mode="r", allow_pickle=False)
-        if array.member:  # of which there is none in an archive: all of it
-            mapped = mapped[array.member]
+        try:
+            mapped = np.load(array.path, mmap_mode="r", allow_pickle=False)
+            if array.member:  # of which there is none in an archive: all of it
+                mapped = mapped[array.member]
+        except (OSError, *BROKEN) as error:
+            raise _broken(array, error) from None
         for start in range(0, array.shape[0], count):
             yield np.ascontiguousarray(mapped[start : start + count])
         return
@@ -200,9 +209,12 @@ def _chunks(array: Array) -> Iterator[NDArray]:
             try:
                 content = handle.read(rows * array.row_bytes)
             except BROKEN as error:  # what an archive's checksums say
-                cause = in_a_line(error, 120)
-                raise ClarityError(f"{array.where}: broken ({cause}); save it anew") from None
+                raise _broken(array, error) from None
             yield np.frombuffer(content, array.dtype).reshape(rows, *array.shape[1:])
+
+
+def _broken(array: Array, error: Exception) -> ClarityError:
+    return ClarityError(f"{array.where}: broken ({in_a_line(error, 120)}); save it anew")
 
 
 def _check_range(where: str, chunk: NDArray, first: int) -> None:

@@ -39,6 +39,8 @@ LABELS = {
 }
 #: Bytes of a file's name that file systems take.
 LONGEST = 255
+#: Bytes of a path below the table's folder; systems take 4096 of a whole one.
+LONGEST_PATH = 2048
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 Row = Mapping[str, str]
@@ -226,6 +228,8 @@ def _file(root: Path, written: str, what: str) -> PurePosixPath:
         )
     if any(len(part.encode()) > LONGEST for part in written.split("/")):
         raise RowFault("long", f"the {what} {written[:80]}… is too long for a file's name")
+    if len(written.encode()) > LONGEST_PATH:
+        raise RowFault("long", f"the {what} {written[:80]}… is too long for a path")
     text = written if (root / written).is_file() else written.replace("\\", "/")
     path = Path(text)
     if path.is_relative_to(root.resolve()):

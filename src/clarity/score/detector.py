@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clarity.choice import FUSED
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.files import read_json, sha256_bytes, sha256_file
 from clarity.layout import Outputs, Shape
 
@@ -137,11 +137,16 @@ class Detector:
                 raise ClarityError(f"{path}: missing; `dvc checkout` or `dvc repro` brings it back")
         try:
             model = rebuild(read_json(files.description), load_file(files.weights)).to(device)
-            return cls(model, load_scorer(files.scorer), read_json(files.details))
+            detector = cls(model, load_scorer(files.scorer), read_json(files.details))
+            # Files that do not fit each other are found out here, not by the first request.
+            black = np.zeros((1, *detector.shape.stored), np.uint8)
+            if not np.isfinite(detector.judge(black).score).all():
+                raise ValueError("it gives a black image no score")
+            return detector
         except ClarityError:
             raise
         except Exception as error:  # torn or invented files: whatever a parser or torch raises
-            first = (str(error).splitlines() or [""])[0]
+            first = in_a_line(error, 200)
             raise ClarityError(
                 f"{files.weights.parent}: cannot be loaded: {type(error).__name__}: {first}"
             ) from error

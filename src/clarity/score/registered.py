@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from clarity.errors import ClarityError, in_a_line
 from clarity.files import sha256_bytes
 from clarity.layout import PARAMS, Outputs
+from clarity.machine import artifacts_away, denied, refusal
 from clarity.redact import printable, redact
 from clarity.score.detector import Detector, Files
 
@@ -154,6 +155,7 @@ def files_of(name: str, number: int, tags: Mapping[str, str] | None = None) -> F
     Raises:
         ClarityError: they are gone or changed, or it is no model of this project.
     """
+    import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
@@ -166,6 +168,9 @@ def files_of(name: str, number: int, tags: Mapping[str, str] | None = None) -> F
         files = Files.of_artifacts(artifacts)
         weights, evaluation = files.digests()
     except (MlflowException, OSError) as error:
+        if artifacts_away(error) or denied(error):
+            said = refusal(error, mlflow.get_tracking_uri())
+            raise ClarityError(f"{where}: {said}") from None
         raise ClarityError(f"{where}: its files are gone ({_first(error)}); {mend}") from None
     except Exception as error:  # MLmodel is YAML that anybody may have changed
         raise ClarityError(f"{where}: no scoring model of Clarity ({_first(error)})") from None

@@ -120,11 +120,11 @@ def _tell(**values: object) -> None:
 
 
 if __name__ == "__main__":
-    from clarity.names import line
+    from clarity.names import LONGEST, line
 
     name, number, text = sys.argv[1:]
     try:
         run(name, int(number), json.loads(text))
     except ClarityError as error:
-        print(f"clarity: {line(str(error))}", file=sys.stderr)
+        print(f"clarity: {line(str(error), LONGEST)}", file=sys.stderr)
         sys.exit(2)
