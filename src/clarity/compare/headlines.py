@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clarity.compare.budgets import TITLES, converged, improvement
 from clarity.compare.claims import Claim, Comparison
-from clarity.compare.linear import sentence
+from clarity.compare.linear import POPULATION, briefly, sentence
 from clarity.compare.results import POPULATIONS, ModelResults, Results
 from clarity.compare.words import bounded, listed, percent, span, upper, whole
 from clarity.measures import MEASURES
@@ -62,7 +62,7 @@ def answer(claim: Claim, results: Results) -> str:
         for population in reversed(POPULATIONS)
     ]
     asked = f"{title}, does a larger model reconstruct more clearly?"
-    told = [beaten(claim, family, results) for family in claim.linear]
+    told = [briefly(found, results.people(POPULATION)) for found in claim.linear.values()]
     return " ".join([asked, *parts, *told, *_caveats(claim, results)])
 
 

@@ -79,3 +79,12 @@ def sentence(found: Linear, measure: Measure, place: str) -> str:
         f"{large.name}: {measure.label} {best} against {listed(others)}, nearer to the original by "
         f"{shares}, {own}."
     )
+
+
+def briefly(found: Linear, place: str) -> str:
+    """The same for an answer of two lines."""
+    named = [
+        f"{network.name} (by {percent(effect.estimate)})"
+        for network, effect in zip(found.networks, found.effects, strict=True)
+    ]
+    return f"A linear model, {found.pca.name}, is clearer on {place} than {listed(named)}."
