@@ -2,17 +2,20 @@
 
     python benchmarks/chaos.py [--faults 100] [--seed 0] [--out benchmarks/chaos.json]
 
-On the tests' small project, real DVC, git and MLflow. Each fault hits one stage, in a copy of a
-finished project in which that stage has to run again: SIGKILL to `dvc` alone, to the stage alone
-and to both at once; SIGTERM; Ctrl-C to the whole group; a full disk (no file may grow beyond a
-random size); and the same command started twice. Then the same command runs undisturbed. It must
-end well, with the outputs of a run that nobody disturbed, byte for byte, and nothing may be left
-running.
+On the tests' small project, real DVC, git and MLflow. Each fault hits one stage, one command or the
+flow, in a copy of a finished project in which that has to run again: SIGKILL to what was started
+(`dvc`, the flow) alone, to the stage alone and to both at once; SIGTERM; Ctrl-C to the whole group;
+a full disk (no file may grow beyond a random size); little memory (a random bound of the address
+space); folders that may not be written; a clock that was set back a day since the files were
+written; and the same command started twice. Then the same command runs undisturbed. It must end
+well, with the outputs of a run that nobody disturbed, byte for byte, and nothing may be left
+running. A command of Clarity's has no stage below it: there both are the same process.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import random
@@ -45,6 +48,16 @@ STAGES = {
     "evaluate@fcn-small-0": ["evaluations/fcn-small-0"],
     "compare": ["reports"],
     "publish": ["mlruns/published.json"],
+    "networks": ["data/networks"],
+    # Not stages: what `COMMANDS` runs.
+    "score": ["scores/scores.csv"],
+    "flow": ["models/fcn-small-0", "evaluations/fcn-small-0", "reports"],
+}
+#: Where more than the outputs has to go.
+REMOVED = {"score": ["scores"]}
+COMMANDS = {
+    "score": ["clarity", "score", "data/processed/test.npy", "--output", "scores", "--model", "1"],
+    "flow": [sys.executable, "-m", "pipelines.reproduce"],
 }
 KILLS = {
     "SIGKILL dvc": (signal.SIGKILL, ("dvc",)),
@@ -54,7 +67,9 @@ KILLS = {
     "SIGTERM stage": (signal.SIGTERM, ("stage",)),
     "Ctrl-C": (signal.SIGINT, ("group",)),
 }
-FAULTS = (*KILLS, "disk full", "two at once")
+FAULTS = (*KILLS, "disk full", "little memory", "read-only", "clock back", "two at once")
+#: Seconds that files are newer than the clock says.
+DAY = 86_400
 MARK = "CLARITY_CHAOS"
 #: Seconds in which what outlived its starter has to be gone.
 GONE = 60.0
@@ -63,16 +78,17 @@ GONE = 60.0
 class Arena:
     """A finished project, what its stages give undisturbed, and a copy to hurt."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, names: list[str]) -> None:
         self.base = base
         self.finished = make_project(base / "finished" / "project")
         # Long enough for a kill to land in the middle.
         self.finished.change({"train": {"epochs": 30, "grids": 4}})
         self.finished.repro()
-        self.expected = {name: digest(self.finished, name) for name in STAGES}
+        self.finished.run(*COMMANDS["score"])
+        self.expected = {name: digest(self.finished, name) for name in names}
         # How long a stage takes here, by which the moments of faults are drawn.
         self.seconds: dict[str, float] = {}
-        for name in STAGES:
+        for name in names:
             project = self.copy(name)
             started = time.monotonic()
             done = subprocess.run(command(name), **options(project, "", {}), check=False)
@@ -86,23 +102,28 @@ class Arena:
         shutil.rmtree(place, ignore_errors=True)
         project = self.finished.copy(place)
         shutil.rmtree(place / ".dvc" / "cache" / "runs", ignore_errors=True)
-        for path in STAGES[name]:
+        for path in REMOVED.get(name, STAGES[name]):
             target = place / path
             shutil.rmtree(target) if target.is_dir() else target.unlink()
         return project
 
 
 def command(name: str) -> list[str]:
-    """Run this stage and nothing else, whatever DVC thinks of it."""
-    return ["dvc", "repro", "--force", "--single-item", name]
+    """Run this stage and nothing else, whatever DVC thinks of it; or a command."""
+    return COMMANDS.get(name) or ["dvc", "repro", "--force", "--single-item", name]
 
 
-def options(project: Project, mark: str, limits: dict[int, int]) -> dict:
+def options(
+    project: Project, mark: str, limits: dict[int, int], *, powerless: bool = False
+) -> dict:
     """How a command is started: in a group of its own, marked, with limits."""
 
     def limit() -> None:
         for kind, most in limits.items():
             resource.setrlimit(kind, (most, most))
+        if powerless:  # root, too, may write only where permissions say so
+            for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+                ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
     return {
         "cwd": project.path,
@@ -139,17 +160,21 @@ def hit(dvc: subprocess.Popen, mark: str, fault: str) -> bool:
         with suppress(ProcessLookupError):
             os.killpg(dvc.pid, number)
         return dvc.poll() is None
-    victims = []
+    victims: list[psutil.Process] = []
+    roles: set[str] = set()
     for process in marked(mark):
         with suppress(psutil.Error):
             line = process.cmdline()
             stage = any(part.endswith("clarity") for part in line[:3]) and "dvc" not in line
-            if ("dvc" in targets and process.pid == dvc.pid) or ("stage" in targets and stage):
+            mine = {"dvc"} if process.pid == dvc.pid else set()
+            mine |= {"stage"} if stage else set()
+            if mine & set(targets):
                 victims.append(process)
+                roles |= mine
     for victim in victims:
         with suppress(psutil.Error):
             victim.send_signal(number)
-    return len(victims) >= len(targets)
+    return set(targets) <= roles
 
 
 def trial(arena: Arena, name: str, fault: str, chance: random.Random) -> dict[str, object]:
@@ -158,9 +183,23 @@ def trial(arena: Arena, name: str, fault: str, chance: random.Random) -> dict[st
     limits = {}
     if fault == "disk full":
         limits[resource.RLIMIT_FSIZE] = int(10 ** chance.uniform(2, 5.5))
+    if fault == "little memory":
+        limits[resource.RLIMIT_AS] = int(10 ** chance.uniform(8.5, 9.8))
+    if fault == "clock back":
+        for path in project.path.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                changed = path.stat().st_mtime + DAY
+                os.utime(path, (changed, changed))
+    outputs = STAGES[name] if fault == "read-only" else []
+    folders = {(project.path / path).parent for path in outputs}
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o555)
     # The first part is DVC's own start.
     moment = arena.seconds[name] * chance.uniform(0.25, 1.0)
-    dvc = subprocess.Popen(command(name), **options(project, mark, limits))
+    dvc = subprocess.Popen(
+        command(name), **options(project, mark, limits, powerless=fault == "read-only")
+    )
     others = []
     landed = True
     if fault == "two at once":
@@ -171,6 +210,8 @@ def trial(arena: Arena, name: str, fault: str, chance: random.Random) -> dict[st
             dvc.wait(moment)
         landed = hit(dvc, mark, fault)
     said = [process.communicate()[1] for process in (dvc, *others)]
+    for folder in folders:
+        folder.chmod(0o755)
     # The next command starts at once: what outlived its starter is its to wait for.
     again = subprocess.run(command(name), **options(project, mark, {}), check=False)
     deadline = time.monotonic() + GONE
@@ -204,14 +245,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="stages, commands or faults")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "chaos.json")
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    pairs = [(name, fault) for name in STAGES for fault in FAULTS]
+    only = set(arguments.only or ())
+    names, faults = (
+        [one for one in every if one in only] or list(every) for every in (STAGES, FAULTS)
+    )
+    pairs = [(name, fault) for name in names for fault in faults]
     chance.shuffle(pairs)
     trials = []
     with tempfile.TemporaryDirectory() as folder:
-        arena = Arena(Path(folder))
+        arena = Arena(Path(folder), names)
         for number in range(arguments.faults):
             one = trial(arena, *pairs[number % len(pairs)], chance)
             trials.append(one)
