@@ -6,7 +6,7 @@
 Peers see the training normals and no anomaly: the error of a PCA of 64 and of 256 components, and
 on the codes of the 64 components scikit-learn's isolation forest, one-class SVM and local outlier
 factor; with PyOD (`pip install pyod`, in an environment of your own) also ECOD, and deep SVDD on
-the pixels. A peer with randomness is fitted from `--seeds` seeds, over which its figure is averaged.
+the pixels. A peer that draws is fitted from `--seeds` seeds, over which its figure is averaged.
 Judged is the mean over kinds of the AUROC on test: no peer was fitted to any kind, and neither were
 Clarity's scores to the kind in question. The difference is from the model that is best on `val`,
 with an interval over people.
