@@ -16,6 +16,7 @@ import signal
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -523,7 +524,9 @@ def send_request(world: World, case: tuple[str, bytes]) -> None:
             headers = {"Content-Type": case[0]}
             return await client.post("/invocations", content=case[1], headers=headers)
 
-    answer = asyncio.run(asked())
+    # In a thread: whoever had a browser before in this process has left a loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(lambda: asyncio.run(asked())).result()
     assert answer.status_code < 500, answer.text[:500]
     if answer.status_code >= 400:
         one_line(answer.json()["message"])

@@ -137,11 +137,12 @@ def _evaluated(record: Record) -> list[str]:
 
 def outputs_of(record: Record) -> Outputs | None:
     """The training or ensemble that tags name, if they are what Clarity writes."""
-    name, stage = record.tag(TAG_NAME), record.tag(TAG_STAGE)
-    if stage == f"ensemble@{name}" and re.fullmatch(ENSEMBLE, name):
-        return Ensemble(name)
-    model, _, seed = name.rpartition("-")
-    return Training(model, int(seed)) if re.fullmatch(TRAINING, name) else None
+    name, model, seed = (record.tag(key) for key in (TAG_NAME, TAG_MODEL, TAG_SEED))
+    if record.tag(TAG_STAGE) == f"ensemble@{name}":
+        return Ensemble(name) if name == model and re.fullmatch(ENSEMBLE, name) else None
+    if name != f"{model}-{seed}" or not re.fullmatch(TRAINING, name):
+        return None
+    return Training(model, int(seed))
 
 
 def _data(record: Record) -> str:

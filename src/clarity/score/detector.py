@@ -140,7 +140,8 @@ class Detector:
             detector = cls(model, load_scorer(files.scorer), read_json(files.details))
             # Files that do not fit each other are found out here, not by the first request.
             black = np.zeros((1, *detector.shape.stored), np.uint8)
-            if not np.isfinite(detector.judge(black).score).all():
+            found, _ = detector.scores(black)
+            if not found[detector.score_name].isfinite().all():
                 raise ValueError("it gives a black image no score")
             return detector
         except ClarityError:
