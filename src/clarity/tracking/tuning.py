@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from clarity.measures import MEASURES
@@ -34,7 +35,9 @@ def publish(study: Study, search: Search) -> str:
             STUDY: search.name,
             "mlflow.runName": f"tune {search.model}",
         }
-        parent = str(client.create_run(experiment, tags=tags).info.run_id)
+        first = min((t.datetime_start for t in study.trials if t.datetime_start), default=None)
+        made = client.create_run(experiment, _milliseconds(first), tags=tags)
+        parent = str(made.info.run_id)
         runs.log(client, parent, params={"model": search.model, "seed": str(search.seed)})
     measure = search.params.compare.measure
     for trial in ended(study):
@@ -47,7 +50,8 @@ def publish(study: Study, search: Search) -> str:
             "mlflow.parentRunId": parent,
             "mlflow.runName": f"{search.model}, candidate {trial.number}",
         }
-        run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+        began, over = (_milliseconds(at) for at in (trial.datetime_start, trial.datetime_complete))
+        run_id = str(client.create_run(experiment, began, tags=tags).info.run_id)
         curve = [
             (epoch, {keys.curve("val_mse"): value})
             for epoch, value in sorted(trial.intermediate_values.items())
@@ -59,11 +63,16 @@ def publish(study: Study, search: Search) -> str:
         values = {name: str(value).strip('"') for name, value in trial.params.items()}
         values["changes"] = str(changes(search.params, search.model, trial.params))
         runs.log(client, run_id, curve, values)
-        client.set_terminated(run_id, "FINISHED" if whole else "KILLED")
+        client.set_terminated(run_id, "FINISHED" if whole else "KILLED", over)
     runs.log(client, parent, tags={"mlflow.note.content": summary(study, search)})
     client.set_terminated(parent)
     view.publish_searches(client, measure, search.knobs)
     return parent
+
+
+def _milliseconds(at: datetime | None) -> int | None:
+    """As MLflow counts them; runs are written when a search has ended, and say when they ran."""
+    return None if at is None else round(1000 * at.timestamp())
 
 
 def _of_study(client: MlflowClient, experiment: str, search: Search) -> dict[str, str]:
