@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clarity.choice import best_score
+from clarity.choice import best_score, unseen_column
 from clarity.files import read_json, write_json
 from clarity.layout import INDEX, anomalies, normals
 from clarity.params import load_params
@@ -116,18 +116,12 @@ def peers() -> Iterator[tuple[str, Peer, bool]]:
 
 def ours(kinds: list[str]) -> dict[str, tuple[float, dict[str, Floats]]]:
     """By model or ensemble: its figure on `val`, and its scores by kind, S×N on test."""
-    params = load_params()
-    asked: dict[str, list[Any]] = {}
-    for one in params.outputs:
-        asked.setdefault(one.model, []).append(one)
     found = {}
-    for name, outputs in asked.items():
+    for name, outputs in load_params().detectors.items():
         best, figure = best_score([read_json(one.details) for one in outputs])
         frames = [pd.read_parquet(one.per_image) for one in outputs]
         frames = [frame[frame["split"] == "test"] for frame in frames]
-        columns = {
-            k: f"unseen_{k}" if f"unseen_{k}" in frames[0] else f"score_{best}" for k in kinds
-        }
+        columns = {k: unseen_column(k, best, frames[0].columns) for k in kinds}
         scores = {k: np.stack([f[c].to_numpy() for f in frames]) for k, c in columns.items()}
         found[name] = figure, scores
     return found

@@ -14,7 +14,7 @@ from clarity.evaluate.calibration import calibrate
 from clarity.evaluate.fused import Examples, Fused
 from clarity.evaluate.panel import named, panel
 from clarity.evaluate.sides import turning_point, two_sided
-from clarity.evaluate.unseen import cross_fit, unseen_kind
+from clarity.evaluate.unseen import columns, cross_fit, unseen_kind
 
 RNG = np.random.default_rng
 
@@ -126,7 +126,7 @@ def test_a_kind_is_judged_by_a_fit_that_has_not_seen_it() -> None:
         "fused": {s: {k: {"auroc": 0.9} for k in ("all", "both", "left", "right")} for s in judged},
         "a": {"val": {"all": {"auroc": 0.5}, "left": {"auroc": 0.8}}},
     }
-    found = unseen_kind(anomaly, judged, fitted)
+    found = unseen_kind(anomaly, frame.assign(**columns(frame, fitted)))
     for split in judged:
         one = found["fused"][split]
         seen = detection_of(judged[split], fitted.model, "left")

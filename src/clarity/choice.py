@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 #: All the others weighed in one.
@@ -67,6 +67,16 @@ def val_figure(details: Details, score: str) -> float | None:
     else:
         found = details["anomaly"][score].get("val", {}).get("all", {}).get("auroc")
     return None if found is None else float(found)
+
+
+def unseen_column(kind: str, score: str, columns: Container[object]) -> str:
+    """Which column of per_image.parquet has ``score`` as it was fitted without a kind of anomaly.
+
+    The fused one has columns for the kinds of ``val``; any other kind it has not seen, and another
+    score is fitted to none.
+    """
+    apart = f"unseen_{kind}"
+    return apart if score == FUSED and apart in columns else f"score_{score}"
 
 
 def _place(name: str) -> tuple[int, str]:

@@ -12,6 +12,7 @@ import typer
 from clarity.errors import ClarityError
 from clarity.names import LONGEST, line
 from clarity.redact import redact
+from clarity.workspace import own_source
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,8 +24,6 @@ app = typer.Typer(
 Model = Annotated[str, typer.Argument(help="A key of `models` in params.yaml.")]
 Seed = Annotated[int, typer.Argument(help="One of `seeds` in params.yaml.")]
 ModelName = Annotated[str, typer.Option(help="Alias or version of the registered model.")]
-#: Set by `own_source`, so that it tries once.
-SOURCE_TRIED = "CLARITY_SOURCE"
 #: Commands about a project's store, which another may be named for, and about the project itself.
 STORED = {"ui", "serve", "score", "lineage"}
 PROJECT = {"promote", "rollback", "backfill", "history", "restore", "answer", "eye", "verify", "gc"}
@@ -345,38 +344,6 @@ def serve(
     from clarity.score.server import serve as run
 
     run(port, model)
-
-
-def own_source() -> None:
-    """Go on with the package's source of the workspace we stand in, if it is not what was imported.
-
-    A stage of a `git worktree`, of `dvc exp run --temp` or of a second clone finds the command of
-    whatever environment is active; DVC hashes the workspace's `src/`, so that is what has to run.
-    """
-    import clarity
-
-    here = Path.cwd()
-    for root in (here, *here.parents):
-        if (root / "dvc.yaml").is_file():
-            break
-    else:
-        return
-    source = root / "src"
-    package = source / "clarity"
-    if not (package / "__init__.py").is_file():
-        return
-    if package.resolve() == Path(clarity.__file__).parent.resolve():
-        return
-    if os.environ.get(SOURCE_TRIED) == str(package):
-        raise ClarityError(
-            f"{package}: not the code that would run ({Path(clarity.__file__).parent}); "
-            "set PYTHONPATH to the src of this workspace"
-        )
-    paths = [str(source), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    os.environ[SOURCE_TRIED] = str(package)
-    # The same command again: nothing but a path that DVC hashes has changed.
-    os.execv(sys.executable, [sys.executable, "-m", "clarity", *sys.argv[1:]])  # noqa: S606
 
 
 def main() -> None:

@@ -127,9 +127,9 @@ class Outputs(ABC):
         """Holds the weights and what they mean."""
 
     @property
-    @abstractmethod
     def evaluation(self) -> Path:
         """Holds what was measured."""
+        return self.directory
 
     @property
     @abstractmethod
@@ -137,9 +137,9 @@ class Outputs(ABC):
         """The DVC stage that writes the weights."""
 
     @property
-    @abstractmethod
     def evaluated_by(self) -> str:
         """The DVC stage that writes the evaluation."""
+        return self.made_by
 
     @property
     def weights(self) -> Path:
@@ -258,20 +258,10 @@ class Ensemble(Outputs):
 
     @property
     def directory(self) -> Path:
-        """All outputs of ``ensemble``."""
+        """All outputs of ``ensemble``, which makes and evaluates it."""
         return ENSEMBLES / self.name
-
-    @property
-    def evaluation(self) -> Path:
-        """The same."""
-        return self.directory
 
     @property
     def made_by(self) -> str:
         """``ensemble@all-conv``."""
         return f"ensemble@{self.name}"
-
-    @property
-    def evaluated_by(self) -> str:
-        """The same."""
-        return self.made_by

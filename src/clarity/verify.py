@@ -138,10 +138,7 @@ def figures(
     """
     count, found = 0, []
     rows = {row["model"]: row for row in (*table["models"], *table.get("ensembles", ()))}
-    asked: dict[str, list[Outputs]] = {}
-    for one in params.outputs:
-        asked.setdefault(one.model, []).append(one)
-    for model, trainings in asked.items():
+    for model, trainings in params.detectors.items():
         mine = [_metrics(_text(one.metrics), one) for one in trainings]
         other = [theirs[one.name] for one in trainings]
         for name in sorted({*mine[0], *other[0]}):

@@ -7,12 +7,12 @@ from typing import Literal
 
 from clarity.compare.claims import confounded, sizes
 from clarity.compare.results import ModelResults, Results, distances
-from clarity.compare.table import unseen
 from clarity.params import Compare
 from clarity.statistics import (
     Interval,
     Verdict,
     adjust,
+    kinds_area,
     kinds_difference_interval,
     log_ratio_interval,
     verdict,
@@ -110,17 +110,17 @@ def _auroc(
     reference: ModelResults,
     confounded: str = "",
 ) -> Finding:
-    test = results.test
+    labels, groups, kinds = (results.test[c].to_numpy() for c in ("label", "group", "kind"))
     effect = kinds_difference_interval(
         subject.unseen,
         reference.unseen,
-        test["label"].to_numpy(),
-        test["group"].to_numpy(),
-        test["kind"].to_numpy(),
+        labels,
+        groups,
+        kinds,
         compare.confidence,
         deterministic=(subject.deterministic, reference.deterministic),
     )
-    areas = [unseen(m, results, compare.confidence).estimate for m in (subject, reference)]
+    areas = [kinds_area(model.unseen, labels, kinds) for model in (subject, reference)]
     return Finding(
         question, subject.family, subject, reference, (areas[0], areas[1]), effect,
         confounded=confounded,

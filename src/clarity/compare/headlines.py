@@ -69,7 +69,7 @@ def answer(claim: Claim, results: Results) -> str:
 def beaten(claim: Claim, family: str, results: Results) -> str:
     """That a linear model is ahead of a family's smallest and largest size; empty where not."""
     found = claim.linear.get(family)
-    return sentence(found, results.primary, results.people("test")) if found else ""
+    return sentence(found, results.primary, results.people(POPULATION)) if found else ""
 
 
 def clauses(claim: Claim, population: str) -> list[str]:

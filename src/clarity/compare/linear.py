@@ -26,7 +26,6 @@ class Linear:
             interval lies above 0.
     """
 
-    family: str
     pca: ModelResults
     networks: tuple[ModelResults, ModelResults]
     means: tuple[float, float, float]
@@ -42,12 +41,12 @@ def ahead(
     """The PCA that is clearer than these two under a budget; None where none is shown to be."""
     key = results.primary.key
     measured = [network.measured(question) for network in networks]
+    values = [found[POPULATION][key] for found in measured if found is not None]
+    if len(values) < len(networks):
+        return None
     for pca in sorted(results.family("pca"), key=lambda one: one.latent):
         a = pca.metrics[POPULATION][key]
-        values = [found[POPULATION][key] for found in measured if found is not None]
-        if len(values) < len(networks) or not all(
-            distances(key, b).mean() > 0 for b in (a, *values)
-        ):
+        if not all(distances(key, b).mean() > 0 for b in (a, *values)):
             continue
         small, large = (
             log_ratio_interval(
@@ -61,7 +60,7 @@ def ahead(
         )
         if min(small.low, large.low) > 0:
             means = (float(a.mean()), float(values[0].mean()), float(values[1].mean()))
-            return Linear(networks[0].family, pca, networks, means, (small, large))
+            return Linear(pca, networks, means, (small, large))
     return None
 
 

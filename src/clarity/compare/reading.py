@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from clarity.choice import FUSED, best_score
+from clarity.choice import best_score, unseen_column
 from clarity.compare.results import (
     POPULATIONS,
     QUESTIONS,
@@ -149,13 +149,11 @@ class _Reader:
         self, frames: Sequence[pd.DataFrame], best: str, judged: NDArray[np.bool_]
     ) -> dict[str, Floats]:
         """By kind of the test's anomalies, the best score where it was fitted without the kind."""
-        test = self._keys[judged]
-        found = {}
-        for kind in sorted(set(test.loc[test["label"] == 1, "kind"])):
-            apart = f"unseen_{kind}"
-            known = best == FUSED and all(apart in frame for frame in frames)
-            found[kind] = _stack(frames, apart if known else f"score_{best}", judged)
-        return found
+        test, there = self._keys[judged], set.intersection(*(set(frame) for frame in frames))
+        return {
+            kind: _stack(frames, unseen_column(kind, best, there), judged)
+            for kind in sorted(set(test.loc[test["label"] == 1, "kind"]))
+        }
 
     def _same_compute(
         self, trainings: Sequence[Outputs]

@@ -135,15 +135,7 @@ def _asked(claim: Claim, results: Results, trios: list[Trio]) -> dict[str, Any]:
     for population in reversed(POPULATIONS):
         mine = [t for t in trios if (t.question, t.population) == (claim.question, population)]
         families = [
-            (
-                " ".join(
-                    [
-                        words.upper(clause(claim, c)) + ".",
-                        *([beaten(claim, c.family, results)] if population == POPULATION else []),
-                    ]
-                ).strip(),
-                _trio(trio, results),
-            )
+            (_said(claim, c, results), _trio(trio, results))
             for c in claim.of(population)
             for trio in mine
             if trio.family == c.family
@@ -164,6 +156,13 @@ def _asked(claim: Claim, results: Results, trios: list[Trio]) -> dict[str, Any]:
         "remarks": verdicts.remarks(claim, results),
         "notes": _notes(claim),
     }
+
+
+def _said(claim: Claim, comparison: Comparison, results: Results) -> str:
+    """A family's answer; on the images that a linear model was asked about, that it is ahead."""
+    text = words.upper(clause(claim, comparison)) + "."
+    told = beaten(claim, comparison.family, results)
+    return f"{text} {told}" if told and comparison.population == POPULATION else text
 
 
 def _trio(trio: Trio, results: Results) -> list[Picture]:

@@ -109,8 +109,7 @@ def judge(table: pd.DataFrame, false_alarm_rate: float, fitted: CrossFitted | No
             "test_normals": len(seen[0]),
             "test_anomalies": len(seen[1]),
         }
-    judged = {split: Examples.of(table, split) for split in JUDGED_SPLITS}
-    unseen = unseen_kind(anomaly, judged, fitted)
+    unseen = unseen_kind(anomaly, table)
     best = best_score([{"anomaly": anomaly, "unseen_kind": unseen}])[0]
     return Judged(
         anomaly,

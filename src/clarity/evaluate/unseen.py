@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clarity.choice import FUSED
+from clarity.choice import FUSED, unseen_column
 from clarity.evaluate.anomaly import detection
 from clarity.evaluate.fused import Examples, Flags, Floats, Fused
 from clarity.layout import JUDGED_SPLITS
@@ -20,15 +20,13 @@ class CrossFitted:
     """The fused score, and what it is worth where it did not see what it judges.
 
     Attributes:
-        model: fitted to all of ``val``.
-        without: by kind of ``val``, fitted to ``val`` without that kind.
+        model: fitted to all of ``val``; for each of its kinds it knows itself without that.
         apart: N, the score of every image of ``val`` by a model that has seen nobody of its part of
             the people.
         unseen: by kind, the same by models that have seen neither its people nor the kind.
     """
 
     model: Fused
-    without: Mapping[str, Fused]
     apart: Floats
     unseen: Mapping[str, Floats]
 
@@ -60,14 +58,13 @@ def cross_fit(val: Examples) -> CrossFitted | None:
     kept = {kind: (one.weights, one.offset) for kind, one in without.items()}
     return CrossFitted(
         replace(model, without=kept),
-        without,
         by_parts(everyone),
         {kind: by_parts(val.kinds != kind) for kind in kinds},
     )
 
 
 def unseen_kind(
-    anomaly: Mapping[str, Any], judged: Mapping[str, Examples], fitted: CrossFitted | None
+    anomaly: Mapping[str, Any], table: pd.DataFrame
 ) -> dict[str, dict[str, dict[str, float | None]]]:
     """AUROC of every score by split and kind, left out of the fit, and the mean over kinds.
 
@@ -75,19 +72,26 @@ def unseen_kind(
 
     Args:
         anomaly: of details.json, by score, split and kind.
-        judged: examples by split.
-        fitted: of ``val``; None where there is no fused score.
+        table: per_image.parquet, with its `columns`.
     """
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     for name, splits in anomaly.items():
         found[name] = {}
         for split, kinds in splits.items():
             by_kind = {kind: one["auroc"] for kind, one in kinds.items() if kind != "all"}
-            if name == FUSED and fitted is not None:
-                by_kind = {kind: _without(kind, split, judged[split], fitted) for kind in by_kind}
+            if name == FUSED:
+                by_kind = {kind: _area(kind, table[table["split"] == split]) for kind in by_kind}
             known = [value for value in by_kind.values() if value is not None]
             found[name][split] = by_kind | {"mean": float(np.mean(known)) if known else None}
     return found
+
+
+def _area(kind: str, images: pd.DataFrame) -> float | None:
+    scores = images[unseen_column(kind, FUSED, images.columns)].to_numpy()
+    anomalous = (images["label"] == 1).to_numpy()
+    mine = anomalous & (images["kind"] == kind).to_numpy()
+    area = detection(scores[~anomalous], scores[mine])["auroc"]
+    return None if area is None else float(area)
 
 
 def columns(table: pd.DataFrame, fitted: CrossFitted | None) -> dict[str, Floats]:
@@ -101,22 +105,10 @@ def columns(table: pd.DataFrame, fitted: CrossFitted | None) -> dict[str, Floats
         return found
     examples = {split: Examples.of(table, split) for split in JUDGED_SPLITS if split != "val"}
     places = {split: (table["split"] == split).to_numpy() for split in JUDGED_SPLITS}
-    for kind, model in fitted.without.items():
-        values = np.full(len(table), np.nan)
+    for kind in fitted.unseen:
+        model, values = fitted.model.unseen(kind), np.full(len(table), np.nan)
         values[places["val"]] = fitted.unseen[kind]
         for split, part in examples.items():
             values[places[split]] = part.score(model, np.ones(len(part.kinds), bool))
         found[f"unseen_{kind}"] = values
     return found
-
-
-def _without(kind: str, split: str, examples: Examples, fitted: CrossFitted) -> float | None:
-    mine = examples.anomalous & (examples.kinds == kind)
-    if split == "val":
-        scores = fitted.unseen[kind]
-        normal, found = scores[~examples.anomalous], scores[mine]
-    else:
-        model = fitted.without.get(kind, fitted.model)
-        normal, found = (examples.score(model, rows) for rows in (~examples.anomalous, mine))
-    area = detection(normal, found)["auroc"]
-    return None if area is None else float(area)

@@ -7,7 +7,6 @@ where DVC sees it.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -40,6 +39,7 @@ from clarity.params.models import (
     ENSEMBLE,
     FAMILIES,
     LOSSES,
+    NAME,
     OWN_FAMILY,
     Loss,
     Model,
@@ -56,6 +56,7 @@ __all__ = [
     "ENSEMBLE",
     "FAMILIES",
     "LOSSES",
+    "NAME",
     "OWN_FAMILY",
     "SYNTHETIC",
     "UNSEEN",
@@ -118,7 +119,7 @@ class Params(Section):
     @classmethod
     def _names(cls, value: dict[str, Named]) -> dict[str, Named]:
         for name in value:
-            if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > LONGEST_NAME:
+            if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
                 raise ValueError(
                     f"{short(name)} is no model name: lower-case letters, digits and single "
                     f"hyphens, {LONGEST_NAME} at most"
@@ -196,9 +197,17 @@ class Params(Section):
         return [Training(model, seed) for model in self.models for seed in self.seeds]
 
     @property
+    def detectors(self) -> dict[str, list[Outputs]]:
+        """By model, its trainings; then by ensemble, that alone; in the file's order."""
+        found: dict[str, list[Outputs]] = {name: [] for name in self.models}
+        for training in self.trainings:
+            found[training.model].append(training)
+        return found | {name: [Ensemble(name)] for name in self.ensembles}
+
+    @property
     def outputs(self) -> list[Outputs]:
         """All that is evaluated, registered and can be served: trainings, then ensembles."""
-        return [*self.trainings, *map(Ensemble, self.ensembles)]
+        return [one for several in self.detectors.values() for one in several]
 
     def members(self, ensemble: str) -> list[Training]:
         """The trainings of an ensemble: its models from every seed, PCA once, since it has none."""

@@ -15,6 +15,8 @@ from clarity.problems import short
 
 #: Families of Clarity's own, in the order in which they are shown.
 FAMILIES = ("fcn", "conv", "ae", "vae", "pca")
+#: What a model or an ensemble may be called.
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 #: What stands for the family of several trainings in one (`clarity.ensembles`).
 ENSEMBLE = "ensemble"
 #: A network of one's own: a class in a file of networks/, or in a module that can be imported.

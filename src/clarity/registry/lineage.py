@@ -9,7 +9,7 @@ from pathlib import Path
 from clarity.errors import ClarityError
 from clarity.files import sha256_file
 from clarity.layout import INDEX, Ensemble, Outputs, Training
-from clarity.params import load_params
+from clarity.params import NAME, load_params
 from clarity.redact import printable
 from clarity.registry.history import History
 from clarity.registry.reading import Reader, Record, matching, open_reader
@@ -37,8 +37,6 @@ SHARED_STAGES = ("ingest", "preprocess", "compare", "publish")
 PREFIX = 12
 #: What a training is called: a model's name and a seed.
 TRAINING = r"[a-z0-9]+(-[a-z0-9]+)*-\d{1,10}"
-#: What an ensemble is called.
-ENSEMBLE = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 
 
 def show(name: str) -> None:
@@ -139,7 +137,7 @@ def outputs_of(record: Record) -> Outputs | None:
     """The training or ensemble that tags name, if they are what Clarity writes."""
     name, model, seed = (record.tag(key) for key in (TAG_NAME, TAG_MODEL, TAG_SEED))
     if record.tag(TAG_STAGE) == f"ensemble@{name}":
-        return Ensemble(name) if name == model and re.fullmatch(ENSEMBLE, name) else None
+        return Ensemble(name) if name == model and NAME.fullmatch(name) else None
     if name != f"{model}-{seed}" or not re.fullmatch(TRAINING, name):
         return None
     return Training(model, int(seed))

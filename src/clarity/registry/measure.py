@@ -172,15 +172,12 @@ def _figure(
     split: GateSplit,
     gate: Gate,
 ) -> float:
-    if gate.metric not in (AUROC, UNSEEN):
-        return float(values[split.labels == 0].mean())
-    from clarity.statistics import placement_values
+    if gate.metric == UNSEEN:
+        from clarity.statistics import kinds_area
 
-    positive = split.labels == 1
+        return kinds_area(unseen, split.labels, split.kinds)
     if gate.metric == AUROC:
-        return float(placement_values(values[None], positive)[0][0])
-    areas = []
-    for kind, own in unseen.items():
-        use = ~positive | (split.kinds == kind)
-        areas.append(float(placement_values(own[None, use], positive[use])[0][0]))
-    return float(np.mean(areas))
+        from sklearn.metrics import roc_auc_score
+
+        return float(roc_auc_score(split.labels, values))
+    return float(values[split.labels == 0].mean())

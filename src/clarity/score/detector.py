@@ -178,9 +178,12 @@ class Detector:
         for start in range(0, len(images), size):
             batch = images[start : start + size]
             made: Tensor | None
-            if metrics:
+            if metrics or kinds:
                 seen = self.inspect(batch)
                 found, made = seen.scores, seen.reconstruction
+            else:
+                found, made = self.scores(batch, reconstruct=reconstruct)
+            if metrics:
                 import torch
 
                 from clarity.evaluate.perceptual import perceptual  # for the gate alone
@@ -191,10 +194,6 @@ class Detector:
                 )
                 both = {**seen.metrics, **likeness}
                 measured.append({k: v.double().cpu().numpy() for k, v in both.items()})
-            elif kinds:
-                found, made = self.inspect(batch).scores, None
-            else:
-                found, made = self.scores(batch, reconstruct=reconstruct)
             unseen.append({kind: self._unseen(found, kind) for kind in kinds})
             scores.append(found[self.score_name].double().cpu().numpy())
             signals += self.leading(found)

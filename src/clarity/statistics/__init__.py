@@ -8,7 +8,7 @@ from clarity.statistics.auroc import (
 from clarity.statistics.bootstrap import bootstrap_means, simultaneous_bands
 from clarity.statistics.gate import GateDecision, gate_decision, people_needed, spent_confidence
 from clarity.statistics.interval import POPULATION, THIS_TRAINING, Interval, Scale
-from clarity.statistics.kinds import kinds_difference_interval, kinds_interval
+from clarity.statistics.kinds import kinds_area, kinds_difference_interval, kinds_interval
 from clarity.statistics.means import (
     difference_interval,
     log_ratio_interval,
@@ -37,6 +37,7 @@ __all__ = [
     "bootstrap_means",
     "difference_interval",
     "gate_decision",
+    "kinds_area",
     "kinds_difference_interval",
     "kinds_interval",
     "log_ratio_interval",

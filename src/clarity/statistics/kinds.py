@@ -74,6 +74,12 @@ def kinds_difference_interval(
     return difference_of_areas(parts, strata, confidence, numbers, same, _WHAT)
 
 
+def kinds_area(scores: Mapping[str, ArrayLike], labels: ArrayLike, kinds: ArrayLike) -> float:
+    """That mean alone, without an interval; see `kinds_interval`."""
+    areas, _ = _over_kinds(scores, as_labels(labels, np.shape(labels)[0]), np.asarray(kinds))
+    return float(areas.mean())
+
+
 def _strata(
     scores: Mapping[str, ArrayLike], labels: ArrayLike, groups: ArrayLike, kinds: ArrayLike
 ) -> tuple[Labels, Strata]:

@@ -103,11 +103,10 @@ def flow_run() -> dict[str, str]:
 def identity_tags(params: Params, training: Outputs, fingerprint: str) -> dict[str, str]:
     """Tags known when a training starts; those by which runs are found and grouped."""
     if isinstance(training, Training):
-        family = params.model(training.model).family
-        place, seed = list(params.models).index(training.model), f"{training.seed}"
-    else:  # behind all models
+        family, seed = params.model(training.model).family, f"{training.seed}"
+    else:
         family, seed = ENSEMBLE, " ".join(map(str, params.seeds))
-        place = len(params.models) + list(params.ensembles).index(training.model)
+    place = list(params.detectors).index(training.model)
     return {
         keys.KIND: keys.TRAINING,
         TAG_NAME: training.name,
