@@ -80,8 +80,10 @@ def _starter() -> psutil.Process | None:
                 continue
         except psutil.Error:  # another user's
             pass
-        # An orphan is handed to a process of another group.
-        return process if os.getpgid(process.pid) == os.getpgrp() else None
+        try:  # an orphan is handed to a process of another group
+            return process if os.getpgid(process.pid) == os.getpgrp() else None
+        except ProcessLookupError:
+            return None
     return None
 
 
