@@ -123,7 +123,7 @@ def _search(model: str, seed: int, knobs: tuple[str, ...]) -> studies.Search:
 
     from clarity.models.device import prepare
     from clarity.train.fingerprint import fingerprint
-    from clarity.train.stage import resolve_precision
+    from clarity.train.setup import resolve_precision
 
     params = load_params()
     path = normals("train")

@@ -43,7 +43,7 @@ def budgets_of_compute(params: Params) -> list[str]:
     asked = [
         name
         for name, spec in params.models.items()
-        if spec.family != "pca" and params.recipe(name).compute is not None
+        if not spec.traits.fitted and params.recipe(name).compute is not None
     ]
     families = dict.fromkeys(params.models[name].family for name in asked)
     lines = []

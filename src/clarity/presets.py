@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from clarity.errors import ClarityError
 from clarity.files import write_text
 from clarity.layout import PARAMS
-from clarity.params import load_params, parse_params
+from clarity.params import FAMILIES, load_params, parse_params
 
 PRESETS = Path("presets")
 
@@ -48,11 +48,16 @@ def combine(content: dict[str, Any]) -> None:
     seeds = len(content["seeds"])
     for name, members in list(ensembles.items()):
         kept = [member for member in members if member in models]
-        trained = sum(1 if models[m].get("family") == "pca" else seeds for m in kept)
+        trained = sum(1 if _fitted(models[m]) else seeds for m in kept)
         if trained < 2:
             del ensembles[name]
         elif len(kept) < len(members):
             ensembles[name] = kept
+
+
+def _fitted(model: dict[str, Any]) -> bool:
+    own = FAMILIES.get(str(model.get("family")))
+    return own is not None and own.fitted
 
 
 def apply_preset(name: str, root: Path) -> bool:

@@ -15,7 +15,7 @@ def chart(name: str, results: Results, table: list[Row]) -> str:
         ends = [
             f"{m.name} {sum(float(c['val_mse'].min()) for c in m.curves) / len(m.curves):.5f}"
             for m in results.models
-            if m.family != "pca"
+            if not m.traits.fitted
         ]
         return f"Learning curves on a logarithmic scale. Lowest validation MSE: {', '.join(ends)}."
     if name == "compute.png":

@@ -105,7 +105,7 @@ class Claim:
 def sizes(results: Results, family: str) -> tuple[ModelResults, ModelResults] | None:
     """The smallest and the largest model of a family; None where there are not two sizes."""
     models = results.family(family)
-    if family == "pca" or len(models) < 2 or models[0].parameters == models[-1].parameters:
+    if models[0].traits.linear or len(models) < 2 or models[0].parameters == models[-1].parameters:
         return None
     return models[0], models[-1]
 

@@ -57,7 +57,7 @@ def chosen(results: Results, best: ModelResults | None) -> str:
         f"over their kinds of anomaly ({listed(_kinds(results, 'val'))}), each of which its score "
         f"was fitted without: {best.name}, {best.val_auroc:.3f} there."
     )
-    others = [f"{m.name} has {m.val_auroc:.3f}" for m in results.family("pca")]
+    others = [f"{m.name} has {m.val_auroc:.3f}" for m in results.linear]
     if others:
         verb = "is" if len(others) == 1 else "are"
         text += (

@@ -21,6 +21,7 @@ from clarity.compare.style import COLOURS, MARKS, SETTINGS, legend, panels, png
 from clarity.compare.table import LABELS, Row
 from clarity.compare.training_charts import compute, curves, frequency
 from clarity.measures import MEASURES
+from clarity.params import family_of
 
 #: File name: what the picture shows, for its caption and for those who don't see it.
 CAPTIONS = {
@@ -72,7 +73,7 @@ def _error_against_size(results: Results, table: list[Row], narrow: bool) -> Fig
         name = f"{split}_{key}"
         for family in results.families:
             rows = _rows(table, family)
-            if family != "pca":
+            if not family_of(family).linear:
                 axes.plot(
                     [r["parameters"] for r in rows], [r[name] for r in rows],
                     color=COLOURS[family], linewidth=1.5,

@@ -76,8 +76,9 @@ def find(results: Results, compare: Compare) -> list[Finding]:
     found += _judge(of_size, who)
     best = best_detector(results)
     if best:
-        against = results.family("pca")
-        found += _judge([_auroc(results, compare, "baseline", best, pca) for pca in against], who)
+        found += _judge(
+            [_auroc(results, compare, "baseline", best, linear) for linear in results.linear], who
+        )
     found += _judge(
         [
             _auroc(results, compare, "ensemble", e, best_member(e, results))
@@ -98,7 +99,7 @@ def best_member(ensemble: ModelResults, results: Results) -> ModelResults:
 
 def best_detector(results: Results) -> ModelResults | None:
     """The autoencoder with the largest figure on ``val``; chosen there, judged on ``test``."""
-    models = [model for model in results.models if model.family != "pca"]
+    models = [model for model in results.models if not model.traits.linear]
     return max(models, key=lambda model: (model.val_auroc, model.name), default=None)
 
 
@@ -130,10 +131,10 @@ def _auroc(
 def _reconstruction(results: Results, compare: Compare) -> list[Finding]:
     """Each family's best model on ``val`` against the PCA of equal latent size, if there is one."""
     found = []
-    for pca in results.family("pca"):
+    for pca in results.linear:
         for family in results.families:
             models = [m for m in results.family(family) if m.latent == pca.latent]
-            if family == "pca" or not models:
+            if family == pca.family or not models:
                 continue
             best = min(models, key=lambda m: (_val_mse(m), m.name))
             key = results.primary.key

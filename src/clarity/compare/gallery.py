@@ -22,7 +22,6 @@ _MOST = {
     "latent_map": 4,
     "samples": 4,
 }
-_LATENT_FIRST = ("vae", "ae", "fcn", "pca", "conv")
 
 Item = tuple[bytes, str, str]
 
@@ -37,8 +36,7 @@ def collect(
     """
     largest = [results.family(family)[-1] for family in results.families]
     by_rank = [best, *(model for model in largest if model is not best)] if best else largest
-    order = (*_LATENT_FIRST, *results.families)
-    by_latent = sorted(largest, key=lambda model: order.index(model.family))
+    by_latent = sorted(largest, key=lambda model: model.traits.latents_shown)
     # A latent of few elements is the one whose elements are turned one at a time.
     orders = {
         "panel": by_rank,
@@ -101,5 +99,5 @@ def _text(kind: str, model: ModelResults, row: Row, things: str) -> str:
             f"Map of the test images in two directions of {model.name}'s latent space, "
             "normals and anomalies in different colours"
         )
-    drawn = "the prior" if model.family == "vae" else "a distribution fitted to the latents"
+    drawn = "the prior" if model.traits.prior else "a distribution fitted to the latents"
     return f"{upper(things)} that {model.name} decodes from latents drawn from {drawn}"

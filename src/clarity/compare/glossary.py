@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from clarity.compare.results import Results
 from clarity.measures import MEASURES, Measure
+from clarity.params import family_of
 
 
 @dataclass(frozen=True)
@@ -31,28 +32,6 @@ class Term:
         return self.labels[0]
 
 
-_FAMILIES = {
-    "fcn": Term(
-        "fcn", ("fcn", "FCN", "FCNs"), "fully connected networks",
-        "Every pixel is joined to every unit; the bottleneck has three numbers in every size.",
-    ),
-    "conv": Term(
-        "conv", ("conv",), "convolutional autoencoders without a narrow bottleneck",
-        "The last feature map is the latent; it grows with the width.",
-    ),
-    "ae": Term(
-        "ae", ("ae", "AE", "AEs"), "plain convolutional autoencoders",
-        "Encoder and decoder of the VAEs with the same latent in every size, without the prior.",
-    ),
-    "vae": Term(
-        "vae", ("vae", "VAE", "VAEs"), "variational autoencoders",
-        "The latent is a distribution held near a standard normal one (Kingma & Welling 2014).",
-    ),
-    "pca": Term(
-        "pca", ("pca", "PCA", "PCAs"), "principal component analysis",
-        "The best linear autoencoder of its latent size, fitted at once; it has no seed.",
-    ),
-}  # fmt: skip
 _OTHERS = (
     Term(
         "auroc", ("AUROC", "AUROCs"), "area under the receiver operating characteristic",
@@ -120,13 +99,8 @@ def terms(results: Results) -> list[Term]:
 
 
 def _family(family: str) -> Term:
-    if family in _FAMILIES:
-        return _FAMILIES[family]
-    place, _, name = family.partition(":")
-    return Term(
-        re.sub(r"\W+", "-", family), (family,), "networks of this project's own",
-        f"The class {name} of {place}, with the arguments that params.yaml gives.",
-    )  # fmt: skip
+    row = family_of(family)
+    return Term(re.sub(r"\W+", "-", row.key), row.labels, row.name, row.text)
 
 
 def _measure(measure: Measure) -> Term:

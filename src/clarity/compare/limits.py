@@ -45,8 +45,9 @@ def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[s
             "seed may give another order of the models. Nothing is confirmed or refuted."
         )
     for family in results.families:
-        reason = confounded(results.family(family)) if family != "pca" else ""
-        if reason and len(results.family(family)) > 1:
+        models = results.family(family)
+        reason = "" if models[0].traits.linear else confounded(models)
+        if reason and len(models) > 1:
             out.append(f"The sizes of {family} are {reason}.")
     if results.grouped and people < FEW_GROUPS:
         out.append(

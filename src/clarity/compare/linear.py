@@ -44,7 +44,7 @@ def ahead(
     values = [found[POPULATION][key] for found in measured if found is not None]
     if len(values) < len(networks):
         return None
-    for pca in sorted(results.family("pca"), key=lambda one: one.latent):
+    for pca in sorted(results.linear, key=lambda one: one.latent):
         a = pca.metrics[POPULATION][key]
         if not all(distances(key, b).mean() > 0 for b in (a, *values)):
             continue

@@ -31,7 +31,7 @@ from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_file
 from clarity.layout import INDEX, SOURCE, Ensemble, Outputs, Training
 from clarity.measures import MEASURES
-from clarity.params import ENSEMBLE, FAMILIES, Params, loss_words
+from clarity.params import Params, family_of, loss_words
 
 #: PSNR of a perfect reconstruction is infinite; means stop here (dB).
 _MOST_PSNR = 100.0
@@ -122,7 +122,7 @@ class _Reader:
         )
         first, family = details[0], str(details[0]["family"])
         trained = [one for one in outputs if isinstance(one, Training)]
-        budgets = tuple(_budgets(one) for one in trained) if family != "pca" else ()
+        budgets = tuple(_budgets(one) for one in trained) if not family_of(family).fitted else ()
         return ModelResults(
             name=name,
             family=family,
@@ -257,8 +257,11 @@ def _details(training: Outputs) -> dict[str, Any]:
             raise ClarityError(
                 f"{training.details}: {key} is missing; run `dvc repro -f {training.evaluated_by}`"
             )
-    if content["family"] not in (*FAMILIES, ENSEMBLE) and ":" not in str(content["family"]):
-        raise ClarityError(f"{training.details}: family {content['family']!r} is not known")
+    try:
+        family_of(str(content["family"]))
+    except KeyError:
+        known = f"{training.details}: family {content['family']!r} is not known"
+        raise ClarityError(known) from None
     return content
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clarity.layout import Outputs
 from clarity.measures import MEASURES, Measure
-from clarity.params import FAMILIES, SYNTHETIC
+from clarity.params import FAMILIES, SYNTHETIC, Family, family_of
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -101,7 +101,12 @@ class ModelResults:
     @property
     def deterministic(self) -> bool:
         """PCA has no seed: its trainings are one."""
-        return self.family == "pca"
+        return self.traits.fitted
+
+    @property
+    def traits(self) -> Family:
+        """What its family is like."""
+        return family_of(self.family)
 
     def measured(self, question: Question) -> Mapping[Population, Mapping[str, Floats]] | None:
         """What was measured of the weights of a budget; None where there are none."""
@@ -235,6 +240,16 @@ class Results:
         return tuple(sorted({model.family for model in self.models}, key=family_order))
 
     @property
+    def linear(self) -> tuple[ModelResults, ...]:
+        """Linear models: what networks have to be better than."""
+        return tuple(model for model in self.models if model.traits.linear)
+
+    @property
+    def with_prior(self) -> tuple[ModelResults, ...]:
+        """Models that samples can be drawn from: VAEs."""
+        return tuple(model for model in self.models if model.traits.prior)
+
+    @property
     def detectors(self) -> tuple[ModelResults, ...]:
         """All that detect anomalies: models, then ensembles of them."""
         return self.models + self.ensembles
@@ -246,7 +261,7 @@ class Results:
 
 def family_order(family: str) -> tuple[int, str]:
     """Clarity's own families first, in their order; then the user's, by name."""
-    return (FAMILIES.index(family), "") if family in FAMILIES else (len(FAMILIES), family)
+    return (list(FAMILIES).index(family), "") if family in FAMILIES else (len(FAMILIES), family)
 
 
 def distances(key: str, values: Floats) -> Floats:

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clarity.params import ENSEMBLE, FAMILIES, family_of
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Okabe & Ito's colours, told apart with any colour vision; dark enough for white paper.
-COLOURS = {
-    "fcn": "#0072B2", "conv": "#D55E00", "ae": "#00805E", "vae": "#B3478C", "pca": "#4D4D4D",
-    "ensemble": "#6B4E16",
-}  # fmt: skip
-MARKS = {"fcn": "o", "conv": "s", "ae": "^", "vae": "D", "pca": "X", "ensemble": "h"}
+_OF = {key: family_of(key) for key in (*FAMILIES, ENSEMBLE)}
+COLOURS = {key: family.colour for key, family in _OF.items()}
+MARKS = {key: family.mark for key, family in _OF.items()}
 #: For families of one's own, in order of name; the first again where they do not last.
 _MORE = (("#7A6000", "P"), ("#5B4DB2", "v"), ("#00707F", "*"), ("#8C3B2E", "<"))
 #: Lines of a family's sizes, from the smallest to the largest.

@@ -13,10 +13,12 @@ from clarity.compare.budgets import courses
 from clarity.compare.results import ModelResults, Results
 from clarity.compare.spectrum import HALF, Curves
 from clarity.compare.style import COLOURS, dash, panels
+from clarity.params import family_of
 
 
 def _families(results: Results) -> list[str]:
-    return [family for family in results.families if family != "pca"] or ["pca"]
+    trained = [family for family in results.families if not family_of(family).fitted]
+    return trained or list(results.families)
 
 
 def curves(results: Results, narrow: bool) -> Figure:

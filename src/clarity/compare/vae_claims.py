@@ -113,19 +113,19 @@ def _compared(
     else:
         interval = training_log_ratio_interval(a.mean(axis=1), b.mean(axis=1), level)
     means = (float(a.mean()), float(b.mean()))
-    return Comparison("vae", population, vae, ae, means, interval.as_reduction())
+    return Comparison(vae.family, population, vae, ae, means, interval.as_reduction())
 
 
 def pairs(results: Results) -> Iterator[tuple[ModelResults, ModelResults]]:
     """Every VAE with the plain autoencoder of the same widths and latent."""
-    for vae in results.family("vae"):
-        for ae in results.family("ae"):
+    for vae in results.with_prior:
+        for ae in results.family(vae.traits.twin):
             if (ae.widths, ae.latent) == (vae.widths, vae.latent):
                 yield vae, ae
 
 
 def _missing(results: Results) -> str:
-    if not results.family("vae"):
+    if not results.with_prior:
         return "not tested: no VAE in this run"
     if not any(True for _ in pairs(results)):
         return "not tested: no plain autoencoder (family ae) of a VAE's widths and latent"

@@ -18,7 +18,7 @@ from clarity.evaluate.measure import Measured
 from clarity.evaluate.scorer import Scorer
 from clarity.evaluate.sheet import as_bytes
 from clarity.models.base import Autoencoder, at_most
-from clarity.params import ENSEMBLE, Evaluate
+from clarity.params import ENSEMBLE, Evaluate, family_of
 
 #: Test and training faces (of 64×64×3; fewer larger ones) that samples are compared with, at most.
 MOST_REAL = 1024
@@ -57,7 +57,7 @@ class Portrait:
             for key, values in zip(WALKS, astuple(paths), strict=True):
                 result[key][split] = values
                 result[f"{key}_mean"][split] = float(np.mean(values)) if values else None
-        if self.family == "vae":
+        if family_of(self.family).prior:
             active = latent.active_units(self.latents)
             share = sum(active) / size
             result |= {
@@ -188,13 +188,13 @@ class Portrait:
         what its decoder draws from where the faces are.
         """
         size, count, seed = self.latents.shape[1], self.settings.samples, self.settings.seed
-        if self.family in ("conv", ENSEMBLE) or size > samples.MOST_ELEMENTS:
+        if not family_of(self.family).bottleneck or size > samples.MOST_ELEMENTS:
             return []
         drawn, used = samples.mixture_latents(self.latents, count, self.settings.components, seed)
         what = f"a mixture of {used} Gaussians" if used > 1 else "a Gaussian"
         source = f"draws from {what} fitted to {len(self.latents):,} training latents"
         found: list[tuple[Tensor, dict[str, Any]]] = []
-        if self.family == "vae":
+        if family_of(self.family).prior:
             known: dict[str, Any] = {"method": "prior", "source": "draws from the prior N(0, I)"}
             found.append((self._decoded(samples.prior_latents(count, size, seed)), known))
         known = {"method": "mixture", "components": used, "source": source}

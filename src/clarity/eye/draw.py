@@ -22,8 +22,6 @@ from clarity.params import Model
 T = TypeVar("T")
 #: What can be looked at; docs/eye.md says what each asks.
 KINDS = ("reconstructions", "samples", "sharpness", "interpolations")
-#: Models of which no claim about size is made: compared with other families only.
-BASELINES = ("pca",)
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,8 @@ def _contests(what: str, models: dict[str, Model]) -> dict[bool, Contests]:
     for a, b in combinations(models, 2):
         families = tuple(sorted((models[a].family, models[b].family)))
         within = families[0] == families[1]
-        if not (within and families[0] in BASELINES):
+        # Of linear models no claim about size is made: compared with other families only.
+        if not (within and models[a].traits.linear):
             found[within].setdefault((families[0], families[1]), []).append((a, b))
     if what != "reconstructions":
         # Between families the claims are about models of one size.

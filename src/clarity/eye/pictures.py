@@ -93,7 +93,7 @@ def to_images(x: torch.Tensor) -> Picture:
 def _drawn(network: Autoencoder, made: Drawn, model: Model) -> torch.Tensor:
     """The latents of the samples that `evaluate` took: from the prior, or a fitted density."""
     settings = made.params.evaluate
-    if model.family == "vae":
+    if model.traits.prior:
         return samples.prior_latents(settings.samples, network.latent_size, settings.seed)
     latents = train_latents(network, made.images, settings.batch_size)
     drawn, _ = samples.mixture_latents(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,57 @@ from clarity.models.own import Own, own
 from clarity.models.pca import PrincipalComponents
 from clarity.models.vae import convolutional_vae
 from clarity.networks import Code, check_known, described_code
-from clarity.params import Model
+from clarity.params import FAMILIES, Model
 
 #: Of model.json; a reader refuses another.
 FORMAT = 1
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a network is made from.
+
+    Attributes:
+        spec: the entry of ``params.yaml``, already checked against its family's row.
+        shape: of the images.
+        beta: weight of the KL part, for a family with a prior.
+        kl_warmup: share of all steps in which it grows, for a family with a prior.
+    """
+
+    spec: Model
+    shape: Shape
+    beta: float = 1.0
+    kl_warmup: float = 0.0
+
+    @property
+    def latent(self) -> int:
+        """Elements of the bottleneck, of a family that is asked for it."""
+        assert self.spec.latent is not None
+        return self.spec.latent
+
+
+def _fcn(wanted: Wanted) -> Autoencoder:
+    spec = wanted.spec
+    return FullyConnected(spec.widths, wanted.latent, wanted.shape, spec.decoder_widths)
+
+
+def _vae(wanted: Wanted) -> Autoencoder:
+    return convolutional_vae(
+        wanted.spec.widths, wanted.latent, wanted.shape,
+        beta=wanted.beta, kl_warmup=wanted.kl_warmup,
+    )  # fmt: skip
+
+
+#: By key of `clarity.params.families`: the network, untrained.
+BUILDERS: dict[str, Callable[[Wanted], Autoencoder]] = {
+    "fcn": _fcn,
+    "conv": lambda wanted: Convolutional(wanted.spec.widths, wanted.shape),
+    "ae": lambda wanted: PlainAutoencoder(wanted.spec.widths, wanted.latent, wanted.shape),
+    "vae": _vae,
+    "pca": lambda wanted: PrincipalComponents(wanted.latent, wanted.shape),
+}
 
 
 def build(
@@ -54,26 +100,10 @@ def build(
     """
     if problem := spec.misfit(shape):
         raise ClarityError(f"models.{name}.{problem}")
-    network: Autoencoder
     if spec.own:
         assert code is not None
-        network = own(code, spec.arguments, shape, name)
-    elif spec.family == "conv":
-        network = Convolutional(spec.widths, shape)
-    else:
-        if spec.latent is None:
-            raise ClarityError(f"models.{name}.latent: missing; give the size of the bottleneck")
-        if spec.family == "fcn":
-            network = FullyConnected(spec.widths, spec.latent, shape, spec.decoder_widths)
-        elif spec.family == "ae":
-            network = PlainAutoencoder(spec.widths, spec.latent, shape)
-        elif spec.family == "vae":
-            network = convolutional_vae(
-                spec.widths, spec.latent, shape, beta=beta, kl_warmup=kl_warmup
-            )
-        else:
-            network = PrincipalComponents(spec.latent, shape)
-    return _channels_last(network)
+        return _channels_last(own(code, spec.arguments, shape, name))
+    return _channels_last(BUILDERS[spec.family](Wanted(spec, shape, beta, kl_warmup)))
 
 
 def _channels_last(network: Autoencoder) -> Autoencoder:
@@ -132,7 +162,7 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Au
                 "family": family,
                 "widths": description["widths"],
                 "decoder_widths": description["decoder_widths"],
-                "latent": None if family == "conv" or ":" in family else description["latent"],
+                "latent": description["latent"] if _bottleneck(family) else None,
                 "arguments": description.get("arguments", {}),
             }
         )
@@ -144,14 +174,27 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Au
         with torch.random.fork_rng(devices=[]):
             network = build(spec, name, shape, code=code)
     else:
-        with torch.device("meta"):  # nothing is initialised only to be overwritten
-            network = build(spec, name, shape)
+        network = _empty(spec, name, shape)
     try:
         network.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
         first = in_a_line(error, 200)
         raise ClarityError(f"model {name}: weights do not fit {DESCRIPTION}: {first}") from None
     return _channels_last(network).eval()
+
+
+def _bottleneck(family: object) -> bool:
+    """Whether ``latent`` of a description was asked for, and is not what the network made of it."""
+    return family in FAMILIES and FAMILIES[str(family)].bottleneck
+
+
+def _empty(spec: Model, name: str, shape: Shape) -> Autoencoder:
+    try:
+        with torch.device("meta"):  # nothing is initialised only to be overwritten
+            return build(spec, name, shape)
+    except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond what torch counts
+        first = in_a_line(error, 200)
+        raise ClarityError(f"model {name}: {DESCRIPTION} describes no network: {first}") from None
 
 
 def load(directory: Path) -> Autoencoder:
@@ -167,6 +210,6 @@ def load(directory: Path) -> Autoencoder:
         weights = load_file(path)
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; train the model first (dvc repro)") from None
-    except (ValueError, SafetensorError) as error:
+    except (ValueError, RecursionError, SafetensorError) as error:
         raise ClarityError(f"{path}: broken ({error}); restore it with dvc checkout") from None
     return rebuild(description, weights)

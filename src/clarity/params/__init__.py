@@ -25,6 +25,7 @@ from clarity.params.data import (
     Split,
     check_data_path,
 )
+from clarity.params.families import ENSEMBLE, FAMILIES, Family, family_of
 from clarity.params.judging import (
     AUROC,
     UNSEEN,
@@ -36,8 +37,6 @@ from clarity.params.judging import (
     Margins,
 )
 from clarity.params.models import (
-    ENSEMBLE,
-    FAMILIES,
     LOSSES,
     NAME,
     OWN_FAMILY,
@@ -66,6 +65,7 @@ __all__ = [
     "Data",
     "Drift",
     "Evaluate",
+    "Family",
     "Gate",
     "Guards",
     "Labelled",
@@ -78,6 +78,7 @@ __all__ = [
     "Train",
     "TrainOverrides",
     "check_data_path",
+    "family_of",
     "load_params",
     "loss_words",
     "parse_params",
@@ -154,7 +155,7 @@ class Params(Section):
     def _learns(self, name: str) -> None:
         model, loss = self.models[name], self.recipe(name).loss
         where = "train.loss" if model.train.loss is None else f"models.{name}.train.loss"
-        if model.family == "vae" and loss != "mse":
+        if model.traits.prior and loss != "mse":
             raise ValueError(
                 f"{where}: {loss_words(loss)}, but {name} is a VAE, whose loss is the ELBO on "
                 f"squared errors; set models.{name}.train.loss: mse"
@@ -188,7 +189,7 @@ class Params(Section):
             f"models.{name}.latent: {model.latent} components cannot be fitted to {images} "
             f"training images; set it to {images} at most, or remove {name}"
             for name, model in self.models.items()
-            if model.family == "pca" and model.latent is not None and model.latent > images
+            if model.traits.fitted and model.latent is not None and model.latent > images
         ]
 
     @property
@@ -214,7 +215,7 @@ class Params(Section):
         return [
             Training(model, seed)
             for model in self.ensembles[ensemble]
-            for seed in (self.seeds[:1] if self.models[model].family == "pca" else self.seeds)
+            for seed in (self.seeds[:1] if self.models[model].traits.fitted else self.seeds)
         ]
 
     def model(self, name: str) -> Model:
@@ -227,7 +228,7 @@ class Params(Section):
     def recipe(self, name: str) -> Train:
         """The recipe of one model: the defaults with its own overrides."""
         overrides = self.model(name).train.model_dump(exclude_none=True)
-        if self.model(name).family == "pca":  # fitted, to the squared error
+        if self.model(name).traits.fitted:  # to the squared error
             overrides |= {"loss": "mse", "noise": 0.0}
         return self.train.model_copy(update=overrides)
 

@@ -10,15 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from clarity.layout import Shape
+from clarity.params.families import FAMILIES, Family, family_of
 from clarity.params.section import LISTED, Positive, Section, Share, Width
 from clarity.problems import short
 
-#: Families of Clarity's own, in the order in which they are shown.
-FAMILIES = ("fcn", "conv", "ae", "vae", "pca")
 #: What a model or an ensemble may be called.
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-#: What stands for the family of several trainings in one (`clarity.ensembles`).
-ENSEMBLE = "ensemble"
 #: A network of one's own: a class in a file of networks/, or in a module that can be imported.
 OWN_FAMILY = re.compile(r"([\w-]+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]\w*")
 #: What params.yaml can say of an argument of a network of one's own.
@@ -132,6 +129,11 @@ class Model(Section):
         """Whether the network is the user's and not Clarity's."""
         return self.family not in FAMILIES
 
+    @property
+    def traits(self) -> Family:
+        """What its family is like."""
+        return family_of(self.family)
+
     @field_validator("family")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -152,21 +154,26 @@ class Model(Section):
                     "widths and latent are for Clarity's own families; give arguments instead"
                 )
             return self
-        if self.family == "pca":
-            if self.widths:
-                raise ValueError("family pca has no widths, only latent")
-        elif not self.widths:
+        asked = self.traits
+        if self.widths and not asked.widths:
+            raise ValueError(f"family {self.family} has no widths, only latent")
+        if asked.widths and not self.widths:
             raise ValueError(f"family {self.family} needs widths, a list of at least one number")
-        if self.decoder_widths is not None and self.family != "fcn":
-            raise ValueError("decoder_widths is for family fcn only")
-        if (self.family == "conv") != (self.latent is None):
-            raise ValueError("latent is a number for every family but conv, where it is left out")
+        if self.decoder_widths is not None and not asked.decoder_widths:
+            some = [key for key, family in FAMILIES.items() if family.decoder_widths]
+            raise ValueError(f"decoder_widths is for family {', '.join(some)} only")
+        if asked.bottleneck != (self.latent is not None):
+            without = [key for key, family in FAMILIES.items() if not family.bottleneck]
+            raise ValueError(
+                f"latent is a number for every family but {', '.join(without)}, "
+                "where it is left out"
+            )
         return self
 
     def misfit(self, shape: Shape) -> str:
         """The key that images of this shape make impossible, and why; empty where all fits."""
         halvings = (shape.size & -shape.size).bit_length() - 1
-        if self.family in ("conv", "ae", "vae") and len(self.widths) > halvings:
+        if self.traits.halves and len(self.widths) > halvings:
             return (
                 f"widths: {len(self.widths)} of them halve a {shape.size}-pixel image "
                 f"{len(self.widths)} times; at most {halvings} are possible"

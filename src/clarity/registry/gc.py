@@ -136,7 +136,7 @@ def _checkpoints(params: Params) -> Iterator[Path]:
         return
     from clarity.models.device import prepare
     from clarity.train.fingerprint import fingerprint
-    from clarity.train.stage import resolve_precision
+    from clarity.train.setup import resolve_precision
 
     device = prepare(params.device, params.threads)
     wanted = set()

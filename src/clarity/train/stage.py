@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
 import math
@@ -23,25 +22,20 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from clarity.errors import ClarityError
 from clarity.files import note_json, write_bytes, write_json, write_text
-from clarity.layout import Training, normals
+from clarity.layout import Training
 from clarity.models.base import Autoencoder
-from clarity.models.build import build, describe
-from clarity.models.device import hold_memory, prepare
-from clarity.models.flops import gflop_per_image
-from clarity.models.loss import criterion
-from clarity.models.own import check
+from clarity.models.build import describe
 from clarity.models.pca import PrincipalComponents
-from clarity.networks import recorded_code, remember
 from clarity.params import Train, load_params, loss_words
-from clarity.train.budget import ALIKE, COMPUTE, budgets
+from clarity.train.budget import ALIKE, COMPUTE
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.components import fit_components
-from clarity.train.data import open_images
 from clarity.train.fingerprint import fingerprint
 from clarity.train.listener import BestEffort, Listener, NullListener
 from clarity.train.loop import Setting, Weights, fit, measure
 from clarity.train.pictures import save_grid
 from clarity.train.schedule import grid_epochs
+from clarity.train.setup import set_up
 
 #: Where there is no terminal, a line at most so often.
 QUIET_SECONDS = 30
@@ -63,27 +57,10 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
     if seed not in params.seeds:
         known = ", ".join(map(str, params.seeds))
         raise ClarityError(f"params.yaml: seeds: {seed} is not listed; there are {known}")
-    device = prepare(params.device, params.threads)
-    hold_memory()
-    precision = resolve_precision(recipe.precision, device)
-    shape = params.preprocess.shape
-    train, val = (open_images(normals(split), shape, device) for split in ("train", "val"))
-    code = recorded_code(model, spec.family) if spec.own else None
-    provenance = fingerprint(params, model, seed, device, precision)
-    if code is not None:
-        check(code, spec.arguments, shape, model, seed)
-        remember(code)
-
-    torch.manual_seed(seed)
-    network = build(spec, model, shape, code=code, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
-    network.criterion = criterion(recipe.loss)
-    network.start_from(*train.moments())
-    network.to(device)
-    batches = math.ceil(len(train) / recipe.batch_size)
-    offered = {} if spec.family == "pca" else budgets(recipe, batches, gflop_per_image(network))
-    setting = Setting(model, seed, recipe, precision, device, train, val, offered)
+    made = set_up(params, model, seed, recipe)
+    network, averaged, setting = made.network, made.averaged, made.setting
+    provenance = made.provenance
     checkpoint = Checkpoint(provenance["fingerprint"])
-    averaged = copy.deepcopy(network)
     reporter = _Reporter(averaged, setting, checkpoint, BestEffort(listener or NullListener()))
     reporter.listener.started(provenance)
     with threadpool_limits(params.threads), reporter:
@@ -99,7 +76,7 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
         averaged.load_state_dict(best[ALIKE])
         reporter.picture(round(epoch))
 
-    if fingerprint(load_params(), model, seed, device, precision) != provenance:
+    if fingerprint(load_params(), model, seed, setting.device, setting.precision) != provenance:
         raise ClarityError(
             f"{training.name}: code, data or parameters changed while train ran; run the same "
             "command again, or put them back before: this training's checkpoint is kept"
@@ -115,12 +92,13 @@ def run(model: str, seed: int, listener: Listener | None = None) -> None:
     write_json(training.provenance, provenance)
     shutil.rmtree(training.progress, ignore_errors=True)
     shutil.copytree(reporter.pictures, training.progress)
-    _write_timings(training.timings, state, len(train), device)
+    _write_timings(training.timings, state, len(setting.train), setting.device)
     checkpoint.delete()
     reporter.listener.finished(training)
     print(
         f"train: {training.name}: validation {_judged_by(recipe)} {error:.5f} at epoch {epoch:g} "
-        f"of {recipe.epochs if offered else 1}{_also(setting, state)}, {state.seconds:.0f} s"
+        f"of {recipe.epochs if setting.budgets else 1}{_also(setting, state)}, "
+        f"{state.seconds:.0f} s"
     )
 
 
@@ -242,16 +220,6 @@ def _fit_pca(
         reporter(state, False)
     state.best[ALIKE] = (1, state.rows[-1]["val_mse"])
     return state, {ALIKE: network.state_dict()}
-
-
-def resolve_precision(wanted: str, device: torch.device) -> str:
-    """What `train.precision` comes to on a device: ``fp32`` or ``bf16``."""
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    if wanted == "bf16" and not able:
-        raise ClarityError(
-            "params.yaml: train.precision: bf16 needs a GPU that has it; set it to auto or fp32"
-        )
-    return "bf16" if able and wanted != "fp32" else "fp32"
 
 
 def _table(rows: Sequence[dict[str, float]]) -> str:

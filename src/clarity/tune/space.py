@@ -53,9 +53,11 @@ def distributions(
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     spec, recipe = params.model(model), params.recipe(model)
-    if spec.family == "pca":
-        raise ClarityError(f"models.{model}: pca is fitted, not trained; there is nothing to tune")
-    losses: list[Any] = ["mse"] if spec.family == "vae" else [*LOSSES, MIXTURE]
+    if spec.traits.fitted:
+        raise ClarityError(
+            f"models.{model}: {spec.family} is fitted, not trained; there is nothing to tune"
+        )
+    losses: list[Any] = ["mse"] if spec.traits.prior else [*LOSSES, MIXTURE]
     if params.preprocess.size < MEASURES["ms_ssim"].smallest:
         losses = [loss for loss in losses if "ms-ssim" not in loss]
     if recipe.loss not in losses:

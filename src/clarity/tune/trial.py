@@ -6,9 +6,7 @@ the same candidate goes on. ``gate`` and ``test`` are not opened.
 
 from __future__ import annotations
 
-import copy
 import json
-import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -20,22 +18,16 @@ from clarity.errors import ClarityError
 from clarity.evaluate.perceptual import EVERY, perceptual
 from clarity.evaluate.reconstruction import METRICS, image_metrics
 from clarity.files import sha256_bytes
-from clarity.layout import PARAMS, normals
+from clarity.layout import PARAMS
 from clarity.measures import MEASURES
 from clarity.models.base import Autoencoder, to_unit
-from clarity.models.build import build
-from clarity.models.device import hold_memory, prepare
-from clarity.models.flops import gflop_per_image
-from clarity.models.loss import criterion
-from clarity.networks import recorded_code
 from clarity.params import Params, parse_params
 from clarity.presets import merge
-from clarity.train.budget import ALIKE, budgets
+from clarity.train.budget import ALIKE
 from clarity.train.checkpoint import Checkpoint, State
-from clarity.train.data import Images, open_images
-from clarity.train.fingerprint import fingerprint
-from clarity.train.loop import Setting, fit
-from clarity.train.stage import resolve_precision
+from clarity.train.data import Images
+from clarity.train.loop import fit
+from clarity.train.setup import set_up
 
 
 def changed(model: str, changes: Mapping[str, Any]) -> Params:
@@ -62,26 +54,11 @@ def run(model: str, seed: int, changes: Mapping[str, Any]) -> None:
         ClarityError: bad parameters or data.
     """
     params = changed(model, changes)
-    spec = params.model(model)
     recipe = params.recipe(model).model_copy(update={"compute": None})
-    device = prepare(params.device, params.threads)
-    hold_memory()
-    precision, shape = resolve_precision(recipe.precision, device), params.preprocess.shape
-    train, val = (open_images(normals(split), shape, device) for split in ("train", "val"))
-    whose = fingerprint(params, model, seed, device, precision)["fingerprint"]
+    made = set_up(params, model, seed, recipe)
+    averaged, setting, whose = made.averaged, made.setting, made.provenance["fingerprint"]
     checkpoint = Checkpoint(sha256_bytes(f"tune\0{whose}".encode()))
     _tell(checkpoint=str(checkpoint.directory))
-
-    code = recorded_code(model, spec.family) if spec.own else None
-    torch.manual_seed(seed)
-    network = build(spec, model, shape, code=code, beta=recipe.beta, kl_warmup=recipe.kl_warmup)
-    network.criterion = criterion(recipe.loss)
-    network.start_from(*train.moments())
-    network.to(device)
-    batches = math.ceil(len(train) / recipe.batch_size)
-    offered = budgets(recipe, batches, gflop_per_image(network))
-    setting = Setting(model, seed, recipe, precision, device, train, val, offered)
-    averaged = copy.deepcopy(network)
 
     def told(state: State, resumed: bool) -> None:
         for row in state.rows if resumed else state.rows[-1:]:
@@ -89,13 +66,13 @@ def run(model: str, seed: int, changes: Mapping[str, Any]) -> None:
 
     with threadpool_limits(params.threads):
         try:
-            state, best = fit(network, averaged, setting, checkpoint, told)
+            state, best = fit(made.network, averaged, setting, checkpoint, told)
         except ClarityError as error:  # a rate too far: this candidate's end, not the search's
             checkpoint.delete()
             _tell(diverged=str(error))
             return
         averaged.load_state_dict(best[ALIKE])
-        distance = _distance(averaged, val, params.compare.measure)
+        distance = _distance(averaged, setting.val, params.compare.measure)
     _tell(distance=distance, epoch=state.best[ALIKE][0])
     checkpoint.delete()
 
