@@ -27,22 +27,19 @@ def _mdsi(x: Tensor, y: Tensor) -> Tensor:
 
 #: HaarPSI without its first halving: that stands for looking at a large picture from a distance,
 #: and 64 pixels are looked at enlarged. MS-SSIM with a window of 3, or five scales need 161 pixels.
-_ALL: dict[str, Compared] = {
+_COMPARE: dict[str, Compared] = {
     "haarpsi": partial(piq("haarpsi").haarpsi, reduction="none", subsample=False),
     "gmsd": partial(piq("gmsd").gmsd, reduction="none"),
-}
-#: Ten times the price: measured on at most `SAMPLED` normals of the populations that are compared.
-_SAMPLE: dict[str, Compared] = {
     "mdsi": _mdsi,
     "fsim": partial(piq("fsim").fsim, reduction="none", chromatic=False),
     "vif": partial(piq("vif").vif_p, reduction="none"),
     "dss": partial(piq("dss").dss, reduction="none"),
     "ms_ssim": partial(piq("ms_ssim").multi_scale_ssim, reduction="none", kernel_size=3),
 }
-EVERY, SAMPLE = tuple(_ALL), tuple(_SAMPLE)
+EVERY = tuple(name for name in _COMPARE if MEASURES[name].every)
+#: Ten times the price: measured on at most `SAMPLED` normals of the populations that are compared.
+SAMPLE = tuple(name for name in _COMPARE if not MEASURES[name].every)
 SAMPLED = 128
-#: Values of two identical pictures, where every measure ends.
-_PERFECT = {"gmsd": 0.0, "mdsi": 0.0}
 
 
 @torch.inference_mode()
@@ -54,9 +51,11 @@ def perceptual(reconstruction: Tensor, original: Tensor, *, every: bool) -> dict
     """
     same = (reconstruction == original).flatten(1).all(1)
     found = {}
-    for name, compare in (_ALL if every else _SAMPLE).items():
-        if min(original.shape[-2:]) < MEASURES[name].smallest:
+    for name in EVERY if every else SAMPLE:
+        measure = MEASURES[name]
+        if min(original.shape[-2:]) < measure.smallest:
             continue
-        values = compare(reconstruction, original).double().nan_to_num(0.0).clamp(0, 1)
-        found[name] = torch.where(same, _PERFECT.get(name, 1.0), values)
+        values = _COMPARE[name](reconstruction, original).double().nan_to_num(0.0).clamp(0, 1)
+        assert measure.perfect is not None
+        found[name] = torch.where(same, measure.perfect, values)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from rich.console import Console
 from rich.progress import track
@@ -11,31 +12,15 @@ from clarity.errors import ClarityError
 from clarity.files import atomic_path, write_json
 from clarity.ingest.items import Source, write_items
 from clarity.layout import ITEMS, SOURCE
-from clarity.params import Data, load_params
+from clarity.params import SOURCES, Data, load_params
 
 
 def open_source(data: Data) -> Source:
     """The source that ``data.source`` names."""
-    if data.source == "faces":
-        from clarity.ingest import faces
-
-        return faces.open_source()
-    if data.source == "npy":
-        from clarity.ingest import npy
-
-        return npy.open_source(data.path, data.name)
-    if data.source == "folder":
-        from clarity.ingest import folder
-
-        return folder.open_source(data.path, data.normal, data.anomalous, data.masks)
-    if data.source == "table":
-        from clarity.ingest import table
-
-        return table.open_source(data.path, data.name)
-    from clarity.ingest import torchvision_set
-
-    assert data.name is not None  # `clarity.params` refuses torchvision without a name
-    return torchvision_set.open_source(data.path, data.name)
+    module, keys = SOURCES[data.source]
+    opened = import_module(f"clarity.ingest.{module}").open_source
+    found: Source = opened(*(getattr(data, key) for key in keys))
+    return found
 
 
 def run() -> None:

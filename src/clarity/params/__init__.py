@@ -16,6 +16,7 @@ from clarity.errors import ClarityError
 from clarity.layout import PARAMS, Ensemble, Outputs, Training
 from clarity.measures import DISTANCES, MEASURES
 from clarity.params.data import (
+    SOURCES,
     SYNTHETIC,
     Anomalies,
     AnomalyKind,
@@ -57,6 +58,7 @@ __all__ = [
     "LOSSES",
     "NAME",
     "OWN_FAMILY",
+    "SOURCES",
     "SYNTHETIC",
     "UNSEEN",
     "Anomalies",

@@ -15,14 +15,24 @@ AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photogra
 SYNTHETIC: tuple[str, ...] = get_args(AnomalyKind)
 #: Names, which may be written as one.
 Words = tuple[Annotated[str, Field(min_length=1)], ...]
-#: Sources that take ``data.name``.
-NAMED = ("table", "npy", "torchvision")
+#: By ``data.source``: the module of `clarity.ingest` that opens it, and what of the other keys here
+#: its ``open_source`` is given, in that order.
+SOURCES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "faces": ("faces", ()),
+    "folder": ("folder", ("path", "normal", "anomalous", "masks")),
+    "table": ("table", ("path", "name")),
+    "npy": ("npy", ("path", "name")),
+    "torchvision": ("torchvision_set", ("path", "name")),
+}
+#: Keys that some sources have no use for.
+SOME = ("name", "normal", "anomalous", "masks")
 
 
 class Data(Section):
     """Where the images come from."""
 
-    source: Literal["faces", "folder", "table", "npy", "torchvision"]
+    #: One of `SOURCES`.
+    source: str
     path: str = Field(min_length=1)
     #: Name of the torchvision class; of the table's or the .npz file, where there are several.
     name: str | None
@@ -41,6 +51,13 @@ class Data(Section):
             (value,) if isinstance(value, str) else tuple(value) if type(value) is list else value
         )
 
+    @field_validator("source")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in SOURCES:
+            raise ValueError(f"there are {', '.join(SOURCES)}")
+        return value
+
     @field_validator("path")
     @classmethod
     def _is_a_path(cls, value: str) -> str:
@@ -51,18 +68,17 @@ class Data(Section):
         return value
 
     @model_validator(mode="after")
-    def _name_fits(self) -> Data:
+    def _source_has_a_use_for_it(self) -> Data:
         if self.source == "torchvision" and self.name is None:
             raise ValueError("source: torchvision needs the name of a class")
-        if self.name is not None and self.source not in NAMED:
-            raise ValueError(f"name is for source: {', '.join(NAMED)} (else null)")
+        for key in SOME:
+            if getattr(self, key) is not None and key not in SOURCES[self.source][1]:
+                users = [name for name, (_, takes) in SOURCES.items() if key in takes]
+                raise ValueError(f"{key} is for source: {', '.join(users)} (else null)")
         return self
 
     @model_validator(mode="after")
     def _classes_go_with_folders(self) -> Data:
-        for key in ("normal", "anomalous", "masks"):
-            if getattr(self, key) is not None and self.source != "folder":
-                raise ValueError(f"{key} is for source: folder (else null)")
         if self.anomalous == ():
             raise ValueError("anomalous is an empty list; null has the folders recognised")
         both = set(self.normal or ()) & set(self.anomalous or ())
