@@ -17,11 +17,11 @@ from clarity.errors import ClarityError
 from clarity.layout import Shape
 from clarity.models.ae import PlainAutoencoder
 from clarity.models.base import to_images, to_input, to_unit
-from clarity.models.build import build, count_parameters, describe, load
+from clarity.models.build import BUILDERS, build, count_parameters, describe, load
 from clarity.models.conv import Convolutional
 from clarity.models.fcn import FullyConnected
 from clarity.models.vae import Variational
-from clarity.params import Model, load_params
+from clarity.params import FAMILIES, Model, load_params
 
 ROOT = Path(__file__).parent.parent
 PARAMETERS = {
@@ -42,6 +42,13 @@ TINY = {
     "vae": Model(family="vae", widths=(4, 8), latent=6),
     "pca": Model(family="pca", latent=6),
 }
+
+
+def test_every_family_has_a_builder_and_is_tried_here() -> None:
+    assert list(BUILDERS) == list(FAMILIES)
+    assert set(TINY) == set(FAMILIES)
+    assert len({family.colour for family in FAMILIES.values()}) == len(FAMILIES)
+    assert {family.twin for family in FAMILIES.values() if family.twin} <= set(FAMILIES)
 
 
 def images(count: int = 3) -> np.ndarray:
