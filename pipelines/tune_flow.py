@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -17,7 +17,7 @@ from prefect.states import Completed, Failed
 
 from clarity.errors import ClarityError
 from clarity.layout import normals
-from clarity.params import load_params
+from clarity.params import load_params, loss_words
 from clarity.tracking import tuning
 from clarity.tune import study as studies
 from clarity.tune.space import USUAL, changes, distributions
@@ -40,7 +40,7 @@ def train(trial: Trial, search: studies.Search) -> State | float | None:
     """
     log = get_run_logger()
     wanted = changes(search.params, search.model, trial.params)
-    log.info("%s", json.dumps(wanted) if wanted else "params.yaml's own recipe")
+    log.info("%s", words(wanted))
     command = ["-m", "clarity.tune.trial", search.model, str(search.seed), json.dumps(wanted)]
     group = groups.start([sys.executable, *command], f"tune {search.model} {trial.number}")
     distance, checkpoint, cut, last = None, "", False, "no output"
@@ -76,7 +76,7 @@ def train(trial: Trial, search: studies.Search) -> State | float | None:
     return float(distance)
 
 
-@flow(name="tune", validate_parameters=True)
+@flow(name="tune", flow_run_name="tune-{model}", validate_parameters=True)
 def tune(
     model: str,
     trials: int = 30,
@@ -168,14 +168,27 @@ def _work(study: Study, search: studies.Search, trials: int, max_parallel: int) 
     return None
 
 
+def words(wanted: Mapping[str, Any]) -> str:
+    """What a candidate changes, for people: ``learning_rate 0.0007, loss MS-SSIM``."""
+    told = []
+    for key, value in (wanted | wanted.get("train", {})).items():
+        if key == "loss":
+            value = loss_words(value)
+        elif isinstance(value, list | tuple):
+            value = "-".join(map(str, value))
+        if key != "train":
+            told.append(f"{key} {value}")
+    return ", ".join(told) or "nothing: its own recipe"
+
+
 def _show(study: Study, search: studies.Search) -> None:
     """The best candidates as a table in Prefect's UI."""
     rows = [
         f"| {t.number} | {studies.told(search, t.value or 0.0)} | "
-        f"`{json.dumps(changes(search.params, search.model, t.params))}` |"
+        f"{words(changes(search.params, search.model, t.params))} |"
         for t in studies.ranked(study)[:SHOWN]
     ]
-    text = "\n".join(["| candidate | on val | what it changes |", show.TABLE, *rows])
+    text = "\n".join(["| candidate | on val | other than in params.yaml |", show.TABLE, *rows])
     with suppress(Exception):  # a view: where it cannot be made the search goes on
         create_markdown_artifact(
             f"{studies.summary(study, search)}\n\n{text}", key=show.key(f"tune-{search.model}")
