@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,11 +84,12 @@ def picture(rows: list[Strip]) -> bytes:
     """The rows below each other with their names, as one PNG (for `dvc plots` and the README)."""
     from PIL import Image, ImageDraw, ImageFont
 
-    left, gap, side = 116, 4, rows[0].image.height
+    font = ImageFont.load_default(size=14)
+    longest = max(math.ceil(font.getlength(row.model)) for row in rows)
+    left, gap, side = max(116, longest + 12), 4, rows[0].image.height
     width = left + rows[0].image.width
     sheet = Image.new("RGB", (width, len(rows) * (side + gap) - gap), "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=14)
     for place, row in enumerate(rows):
         top = place * (side + gap)
         draw.text((4, top + side // 2), row.model, fill="#222222", font=font, anchor="lm")
