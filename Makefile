@@ -17,7 +17,7 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME := $(CURDIR)/.prefect
 
-.PHONY: help setup lock repro repro-full quick flow serve-flows deploy serve ui test test-all chaos lint format clean
+.PHONY: help setup lock repro repro-full quick flow serve-flows deploy serve ui test test-all coverage chaos lint format clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -87,13 +87,17 @@ format: $(READY) ## Let the linter and formatter mend what they can
 	ruff format .
 
 # Two test processes with torch in both: threads that wait must not spin (docs/training.md, Speed).
-test test-all: export OMP_WAIT_POLICY := PASSIVE
+test test-all coverage: export OMP_WAIT_POLICY := PASSIVE
 
 test: $(READY) ## The tests, but those that take minutes
 	@pytest -n 2 --dist loadgroup
 
 test-all: $(READY) ## Every test
 	@pytest -n 2 --dist loadgroup -m ''
+
+coverage: $(READY) ## The tests of `make test`, and which branches of the code they went through
+	@pytest -n 2 --dist loadgroup --cov --cov-report=
+	coverage report --skip-covered --sort=cover
 
 chaos: $(READY) ## Kills, full disks and doubles at random moments, and whether the next run mends it
 	@python benchmarks/chaos.py
