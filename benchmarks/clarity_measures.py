@@ -242,8 +242,8 @@ def main() -> None:
     for _, row in frame.iterrows():
         cells = [
             MEASURES[row["measure"]].label,
-            *("" if pd.isna(row[n]) else f"{row[n]:.3f}" for n in list(frame)[1:5]),
-            *(f"{row[n]:.1%}" for n in list(frame)[5:]),
+            *("" if pd.isna(row[n]) else f"{row[n]:.3f}" for n in frame.columns[1:5]),
+            *(f"{row[n]:.1%}" for n in frame.columns[5:]),
         ]
         table.add_row(*cells)
     Console(width=130).print(table)

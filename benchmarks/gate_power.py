@@ -179,7 +179,7 @@ def measured(champion: Path, challenger: Path) -> Split:
     found = auroc_difference_interval(
         b["score_mse"], a["score_mse"], a["label"], a["group"], kinds=a["kind"]
     )
-    sizes = a[a["label"] == 0].groupby("group").size().to_numpy(dtype=np.intp)
+    sizes = np.asarray(a[a["label"] == 0].groupby("group").size(), dtype=np.intp)
     print(f"measured: difference {found.estimate:+.4f}, standard error {found.standard_error:.5f}")
     correlations = 1 - np.geomspace(1e-4, 0.5, 12)
     spreads = [spread(Split("", sizes, c)) for c in correlations]

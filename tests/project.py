@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -29,7 +30,7 @@ PARTS = (
     "mlruns/.gitkeep",
     "registry/README.md",
 )
-TINY = {
+TINY: dict[str, Any] = {
     "threads": 1,
     "models": {
         "conv-small": {"family": "conv", "widths": [4, 8], "train": None},

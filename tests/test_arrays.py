@@ -82,7 +82,7 @@ def test_an_archive_holds_what_the_files_would(save: Callable, project: Path) ->
 
 
 def save(**arrays: np.ndarray) -> Callable[[Path], None]:
-    return lambda own: np.savez(own / "set.npz", **arrays)
+    return lambda own: np.savez(own / "set.npz", allow_pickle=True, **arrays)
 
 
 def harmed(own: Path) -> None:

@@ -131,7 +131,8 @@ def test_what_is_not_there_is_named(finished: Project, tmp_path: Path) -> None:
         (lambda: project.images("trial"), "no split"),
         (lambda: project.version("nobody"), "no such version"),
         (lambda: project.load("pca-3").images(np.zeros((2, 64, 64, 3)) + 7), "row 0"),
-        (lambda: project.load("pca-3").images(7), "int is none"),
+        # A wrong type is what is asked about.
+        (lambda: project.load("pca-3").images(7), "int is none"),  # type: ignore[arg-type]
     ):
         with pytest.raises(ClarityError, match=said):
             call()

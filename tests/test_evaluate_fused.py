@@ -130,8 +130,11 @@ def test_a_kind_is_judged_by_a_fit_that_has_not_seen_it() -> None:
     for split in judged:
         one = found["fused"][split]
         seen = detection_of(judged[split], fitted.model, "left")
-        assert one["left"] < seen - 0.1
-        assert one["right"] > 0.9
+        left, right = one["left"], one["right"]
+        assert left is not None
+        assert right is not None
+        assert left < seen - 0.1
+        assert right > 0.9
         assert one["mean"] == pytest.approx(np.mean([one[k] for k in ("both", "left", "right")]))
     # A single score is fitted to no anomaly.
     assert found["a"]["val"] == {"left": 0.8, "mean": 0.8}

@@ -107,7 +107,7 @@ def test_the_table_keeps_the_index_and_the_contract(project: Path, model: str) -
         assert table[name].tolist() == index[name].tolist()
     for name in ("mse", "mae", "psnr", "ssim", "lsd", "pixel_auroc", "recon_nats", "kl_nats"):
         assert table[name].dtype == np.float64
-    scores = [name for name in table if name.startswith("score_")]
+    scores = [name for name in table.columns if name.startswith("score_")]
     assert np.isfinite(table[["mse", "mae", "psnr", "ssim", "lsd", *scores]]).all(axis=None)
     assert (table["signal_mse"] == table["mse"]).all()
     known = (table["split"] == "val") & (table["label"] == 0)
@@ -150,7 +150,7 @@ def test_figures_follow_from_the_table(project: Path, model: str) -> None:
     }  # fmt: skip
     assert metrics["auroc_unseen_kind"] == found["unseen_kind"][best]["test"]["mean"]
     if best == FUSED:
-        for column in (name for name in table if name.startswith("unseen_")):
+        for column in (name for name in table.columns if name.startswith("unseen_")):
             kind = column.removeprefix("unseen_")
             one = test[(test["label"] == 0) | (test["kind"] == kind)]
             area = roc_auc_score(one["label"], one[column])

@@ -94,7 +94,7 @@ def _cut(content: bytes, chance: random.Random) -> bytes:
 
 def _value(content: bytes, chance: random.Random) -> bytes:
     entry = json.loads(content.splitlines()[0])
-    odd = [None, -1, 1e300, "x", [], {}, {"x": "y"}, "9" * 5000, "\x1b[2J", True]
+    odd: list[object] = [None, -1, 1e300, "x", [], {}, {"x": "y"}, "9" * 5000, "\x1b[2J", True]
     entry[chance.choice(list(entry))] = chance.choice(odd)
     return json.dumps(entry).encode()
 

@@ -160,7 +160,11 @@ def test_pixel_auroc_of_brought_masks_is_that_of_scikit_learn(
     masks = (rng.random((9, 8, 8)) < 0.2).astype(np.uint8)
 
     def filled() -> dict[str, ExactRanking]:
-        kinds = {kind: ranking(kind) for kind in ("dent", "scratch")}
+        kinds: dict[str, ExactRanking] = {}
+        for kind in ("dent", "scratch"):
+            brought = ranking(kind)
+            assert isinstance(brought, ExactRanking)
+            kinds[kind] = brought
         for kind, part in (("dent", slice(4)), ("dent", slice(4, 6)), ("scratch", slice(6, 9))):
             kinds[kind].add(errors[part], masks[part])
         return kinds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def test_anomalies_come_from_people_of_their_split(faces: Path) -> None:
         sources = made["id"].str.rsplit("#", n=1).str[0]
         assert set(sources) == set(normals.index)
         of_people = made["kind"] != "photograph"
-        own = normals.loc[sources[of_people], "group"]
+        own = normals.loc[list(sources[of_people]), "group"]
         assert list(own) == list(made.loc[of_people, "group"])
         assert set(made.loc[~of_people, "group"]) == {"china", "flower"}
 
@@ -90,6 +91,7 @@ def test_masks_say_what_was_changed(faces: Path) -> None:
         assert masks.shape == anomalies.shape[:3]
         rows = index[index["split"] == split]
         row_of = rows[rows["label"] == 0].set_index("id")["row"]
+        made: Any  # a row's attributes are its columns
         for made in rows[rows["label"] == 1].itertuples():
             mask = np.asarray(masks[made.row])
             assert bool(made.has_mask) == (made.kind in MASKED)

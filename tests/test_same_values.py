@@ -6,7 +6,7 @@ import base64
 import io
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -98,7 +98,7 @@ def test_a_person_is_in_one_split_whichever_copy_survives(flat_name: str, tmp_pa
     images = random_images(60, (64, 64))
     for place, image in enumerate(images):
         person = f"Zoë {place % 10}"
-        form = "NFC" if place < 30 else "NFD"
+        form: Literal["NFC", "NFD"] = "NFC" if place < 30 else "NFD"
         folder = project / "own" / unicodedata.normalize(form, person)
         folder.mkdir(parents=True, exist_ok=True)
         content = saved(Image.fromarray(image), "PNG")
@@ -139,7 +139,8 @@ def test_shallow_values_in_deep_files_are_said_aloud_and_mended(tmp_path: Path) 
 @pytest.mark.parametrize("kind", ["uint8", "float", "bool"])
 def test_numbers_sent_to_the_model_mean_what_their_type_says(kind: str) -> None:
     wanted = RGB if kind != "bool" else np.where(RGB > 127, 255, 0).astype(np.uint8)
-    sent = {"uint8": RGB, "float": RGB / 255, "bool": RGB > 127}[kind]
+    kinds: dict[str, np.ndarray] = {"uint8": RGB, "float": RGB / 255, "bool": RGB > 127}
+    sent = kinds[kind]
     np.testing.assert_array_equal(read_images(sent[None], SHAPE)[0], wanted)
     if kind != "bool":
         np.testing.assert_array_equal(read_images([sent.tolist()], SHAPE)[0], wanted)

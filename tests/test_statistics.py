@@ -438,7 +438,7 @@ def test_holm_levels_decide_as_statsmodels_multipletests():
     for effect in (0.0, 0.4, 1.0):
         intervals = []
         for k in range(6):
-            x, g = faces(people=15, each=1, mean=effect * k / 3, seed=int(rng.integers(1e6)))
+            x, g = faces(people=15, each=1, mean=effect * k / 3, seed=int(rng.integers(10**6)))
             intervals.append(mean_interval(x, g))
         levels = adjust(intervals, [0.1] * 6, ["greater"] * 6)
         decided = [

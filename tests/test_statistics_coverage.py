@@ -270,7 +270,7 @@ def bounded_coverage(data_sets, seeds, people, level):
     """Of a mean on the logit scale and on the log scale, and of the ratio of two distances."""
     rng = np.random.default_rng(seeds)
     groups = np.repeat(np.arange(people), 10)
-    hits = {"logit": [], "log": [], "ratio": []}
+    hits: dict[str, list[bool]] = {"logit": [], "log": [], "ratio": []}
     for _ in range(data_sets):
         shared = shared_effects(rng, groups)
         a, of_a = bounded_values(rng, groups, seeds, level - 0.1, shared)

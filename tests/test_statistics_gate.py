@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import optimize, stats
 from scipy.stats import norm
 
@@ -39,7 +40,9 @@ def scale_for(gain):
     return optimize.brentq(lambda s: area(s) - area(1) - gain, 0.01, 20)
 
 
-def pair(rng, groups, kinds, gain, correlation=0.95):
+def pair(
+    rng, groups, kinds, gain, correlation=0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scores of a challenger whose true AUROC is higher by ``gain``, and of its champion."""
     shared = 0.5 * rng.normal(size=groups.max() + 1)[groups]
     shared += np.sqrt(0.75) * rng.normal(size=len(groups))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_nothing_is_decided_from_one_seed(effect):
 def test_six_claims_without_effect_hold_together_by_holm():
     """Three families on two splits, nothing in any: a false confirmation in at most 5 %."""
     rng = np.random.default_rng(3)
-    wrong = {"holm": 0, "none": 0}
+    wrong: dict[Literal["holm", "none"], int] = {"holm": 0, "none": 0}
     for _ in range(200):
         claims = [reduction(rng, MARGIN, people=20, each=3) for _ in range(6)]
         for method in wrong:
@@ -221,6 +222,7 @@ def test_one_person_needs_another():
     x = mean_interval(np.random.default_rng(0).normal(size=(3, 5)), np.zeros(5))
     judged = verdict(x, 0.0)
     assert judged.outcome == "undecided"
+    assert judged.need is not None
     assert judged.need.people == 1
 
 

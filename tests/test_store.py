@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from clarity.address import database, project_root, tracking_uri
 from clarity.errors import ClarityError
-from clarity.store import database, experiment_id, open_store, project_root, tracking_uri
+from clarity.store import experiment_id, open_store
 
 ODD = "an odd place #1 50% é"
 OPEN = "from clarity.store import open_store, experiment_id; print(experiment_id(open_store()))"

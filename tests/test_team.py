@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import Project
@@ -49,14 +50,15 @@ class Database:
 
     def run(self, name: str, *arguments: str) -> str:
         """One of its programs, as whom it runs as: it refuses root."""
-        as_user = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
+        nobody: dict[str, Any] = {"user": "nobody", "group": "nogroup"}
+        as_user = nobody if os.geteuid() == 0 else {}
         done = subprocess.run(
             [program(name), *arguments],
             cwd=self.root,
             env={**os.environ, "PGPASSWORD": PASSWORD, "LC_ALL": "C"},
             capture_output=True,
             text=True,
-            **as_user,  # type: ignore[arg-type]
+            **as_user,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

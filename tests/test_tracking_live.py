@@ -99,11 +99,10 @@ def test_a_training_goes_on_without_mlflow(world: Path) -> None:
 
 
 def test_a_training_goes_on_when_the_server_is_away(world: Path) -> None:
-    environment = {
-        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    }
-    done = train(**environment)
+    done = train(
+        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
+    )
     assert (done.returncode, done.stdout) == (0, "trained\n")
     assert len(done.stderr.strip().splitlines()) == 1
 

@@ -17,11 +17,12 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from tracking_world import EPOCHS, write_reports, write_training, write_world
 
 from clarity import store
+from clarity.address import database, tracking_uri
 from clarity.errors import ClarityError
 from clarity.layout import PUBLISHED, Training
 from clarity.params import load_params
 from clarity.score.registered import TAG_DATA, TAG_FINGERPRINT, TAG_IDENTITY, identity_of
-from clarity.store import artifacts, database, experiment_id, open_store, tracking_uri
+from clarity.store import artifacts, experiment_id, open_store
 from clarity.tracking import keys, publish
 from clarity.tracking.live import LiveMirror
 
@@ -91,8 +92,10 @@ def test_every_training_is_shown_with_what_its_outputs_say(world: MlflowClient) 
     curve = world.get_metric_history(run.info.run_id, "curves/val_mse")
     assert [point.step for point in curve] == list(range(EPOCHS))
     assert run.info.status == "FINISHED"
+    assert run.inputs is not None
     data = run.inputs.dataset_inputs[0].dataset
     assert run.data.tags[TAG_DATA].startswith(data.digest)
+    assert data.profile is not None
     assert json.loads(data.profile)["train"] == 4
     names = {file.path for file in world.list_artifacts(run.info.run_id)}
     assert {"figures", "images", "model_card.md", "per_image.parquet", "test_images.json"} <= names
@@ -215,6 +218,7 @@ def test_a_crashed_live_run_is_picked_up(world: MlflowClient) -> None:
     mirror._open(provenance)
     mirror.epoch({"epoch": 0, "step": 0, "val_mse": 0.06}, 100.0)
     mirror._write()
+    assert mirror._monitor is not None
     mirror._monitor.finish()
     crashed = runs_of(client)["conv-small-0"]
     assert crashed.info.status == "RUNNING"

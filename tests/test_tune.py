@@ -106,6 +106,7 @@ def test_the_flow_trains_candidates_logs_them_and_goes_on(project: Project) -> N
     assert "the best of 2" in said
     client = MlflowClient(f"sqlite:///{project.path}/mlruns/mlflow.db")
     experiment = client.get_experiment_by_name("clarity")
+    assert experiment is not None
 
     def logged() -> list:
         return client.search_runs(

@@ -75,7 +75,7 @@ def face(number: int, blur: float) -> Image.Image:
     skin = np.clip(1.2 - (x / 0.7) ** 2 - (y / 0.9) ** 2, 0, 1)
     rng = np.random.default_rng(number)
     for _ in range(6):
-        cx, cy, width = [*rng.uniform(-0.5, 0.5, 2).tolist(), rng.uniform(0.05, 0.2)]
+        (cx, cy), width = rng.uniform(-0.5, 0.5, 2), rng.uniform(0.05, 0.2)
         skin -= 0.5 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (width**2 + blur**2))
     grey = (255 * np.clip(skin, 0, 1)).astype(np.uint8)
     tint = np.array([1.0, 0.8, 0.7])

@@ -57,7 +57,7 @@ def write_world(root: Path, models: dict = DEFAULT, seeds: tuple[int, ...] = (0,
         shape = (10 * PEOPLE[split], 64, 64, 3)
         packed = pixels.integers(0, 256, shape, dtype=np.uint8)
         np.save(root / f"data/processed/{split}.npy", packed)
-    source = {"source": "faces", "name": None, "rows": 400, "inputs": {}}
+    source: dict[str, object] = {"source": "faces", "name": None, "rows": 400, "inputs": {}}
     source |= {"licence": "free to use with credit", "credit": "The Database of Faces, AT&T"}
     (root / "data/raw/source.json").write_text(json.dumps(source))
     for name in models:
@@ -214,7 +214,8 @@ def _same_compute(root: Path, training: Training, frame: pd.DataFrame, family: s
     keys = ["split", "label", "row", "id", "group", "kind"]
     mine = frame.loc[use, [*keys, "mse", "haarpsi"]].reset_index(drop=True)
     factor = 0.9 if training.model.endswith("small") else 1.25
-    _measures(mine, factor * (1 - mine["haarpsi"]), factor * mine["mse"], family)
+    distance, mse = 1 - mine["haarpsi"].to_numpy(), mine["mse"].to_numpy()
+    _measures(mine, factor * distance, factor * mse, family)
     if family == "pca":
         mine = mine.iloc[:0]
     mine.to_parquet(root / training.same_compute_table, index=False)
@@ -229,7 +230,7 @@ def _frequency(
 ) -> None:
     """A share of power that falls with frequency, to one half at 2.4 / distance cycles."""
     rings = np.arange(1, 33)
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for split, far in zip(("train", "test"), distance, strict=True):
         rows = np.arange(((index["split"] == split) & (index["label"] == 0)).sum())
         power = 100.0 / rings**2 * np.ones((len(rows), 1))
@@ -253,7 +254,7 @@ def _weights(root: Path, training: Training, spec: tuple, size: str) -> None:
     save_torch(tensors, root / training.weights)
     save_torch({} if family == "pca" else tensors, root / training.same_compute)
     description = describe(Model.model_validate(entry), training.model, training.seed, network)
-    budgets = {"alike": None, "compute": None}
+    budgets: dict[str, dict[str, float] | None] = {"alike": None, "compute": None}
     if family != "pca":
         budgets = {
             name: {"epoch": epochs, "epochs": epochs, "gflop_per_image": epochs * GFLOP[size]}

@@ -8,6 +8,7 @@ import pytest
 matplotlib.use("Agg")
 
 from matplotlib import pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from clarity.compare.axes import label_points, readable, round_numbers, shortened
 
@@ -19,13 +20,13 @@ def test_a_logarithmic_axis_has_ticks_however_short_it_is(low: float, high: floa
     ticks = round_numbers(low, high)
     assert 3 <= len(ticks) <= 6
     assert all(low <= tick <= high for tick in ticks)
-    _, axes = pyplot.subplots()
+    figure, axes = pyplot.subplots()
     axes.plot([low, high], [1, 2])
     axes.set_xscale("log")
     readable(axes.xaxis)
-    axes.figure.draw_without_rendering()
+    figure.draw_without_rendering()
     assert all(label.get_text() for label in axes.get_xticklabels())
-    pyplot.close(axes.figure)
+    pyplot.close(figure)
 
 
 def test_large_numbers_are_written_short() -> None:
@@ -51,6 +52,7 @@ def test_labels_lie_over_no_error_bar_and_over_no_other_label() -> None:
     axes.margins(x=0.14, y=0.12)
     figure.draw_without_rendering()
     label_points(figure, axes, points)
+    assert isinstance(figure.canvas, FigureCanvasAgg)
     renderer = figure.canvas.get_renderer()
     boxes = [text.get_window_extent(renderer) for text in axes.texts]
     assert [text.get_text() for text in axes.texts] == [p[0] for p in points if p[0]]

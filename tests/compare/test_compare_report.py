@@ -152,6 +152,7 @@ def test_every_abbreviation_links_to_its_explanation_where_it_first_stands(
     }  # fmt: skip
     for label, name in names.items():
         first = re.search(rf"(?<![\w-]){label}(?![\w-])", text)
+        assert first is not None, label
         assert name in text[first.end() : first.end() + 60], label
 
 

@@ -18,7 +18,7 @@ from clarity.compare.reading import load_results
 from clarity.errors import ClarityError
 from clarity.layout import Training
 from clarity.params import load_params
-from clarity.statistics import mean_interval
+from clarity.statistics import Scale, mean_interval
 
 
 def test_a_row_for_every_model_families_in_order_and_small_before_large(one_seed: Path) -> None:
@@ -32,7 +32,9 @@ def test_numbers_are_the_means_over_seeds_and_images(three_seeds: Path) -> None:
     frames = [pd.read_parquet(Training("ae-large", seed).per_image) for seed in (0, 1, 2)]
     for split in ("train", "test"):
         normal = [f[(f["split"] == split) & (f["label"] == 0)] for f in frames]
-        scales = {"mse": "log", "psnr": "log", "ssim": "fisher", "haarpsi": "logit", "vif": "log"}
+        scales: dict[str, Scale] = {
+            "mse": "log", "psnr": "log", "ssim": "fisher", "haarpsi": "logit", "vif": "log",
+        }  # fmt: skip
         for metric, scale in scales.items():
             measured = normal[0][metric].notna()  # vif was taken of every other image
             values = np.stack([f.loc[measured, metric] for f in normal])

@@ -50,6 +50,7 @@ def test_repeats_come_later_with_sides_swapped() -> None:
     again = [trial for trial in trials if trial.repeats is not None]
     assert len(again) == 12
     for trial in again:
+        assert trial.repeats is not None
         first: Trial = trials[trial.repeats - 1]
         assert first.number < trial.number
         assert (first.item, first.left, first.right) == (trial.item, trial.right, trial.left)

@@ -94,9 +94,9 @@ def test_by_keyboard_from_the_first_pair_to_a_csv_that_is_read_back(
 
 def test_nothing_in_the_page_names_a_model_or_a_side(page_file: Path) -> None:
     text = page_file.read_text()
-    deck = json.loads(
-        re.search(r'<script type="application/json" id="deck">(.*?)</script>', text)[1]
-    )
+    found = re.search(r'<script type="application/json" id="deck">(.*?)</script>', text)
+    assert found is not None
+    deck = json.loads(found[1])
     assert set(deck["pairs"][0]) == {"pair", "left", "middle", "right"}
     bare = re.sub(r'"[A-Za-z0-9+/=]{200,}"', '""', text)
     assert len(bare) < 30_000

@@ -126,7 +126,7 @@ def test_nobody_without_the_secret_may_ask_the_server_for_anything(
 ) -> None:
     """Whoever may make a deployment runs commands here: another account, a page in a browser."""
     deployment = {"name": "x", "flow_id": "0" * 32, "pull_steps": [{"run": "id"}]}
-    asked = (
+    asked: tuple[tuple[str, str, dict | None], ...] = (
         ("POST", "/deployments/", deployment),
         ("POST", "/flows/", {"name": "x"}),
         ("POST", "/flow_runs/filter", {}),

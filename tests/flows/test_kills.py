@@ -13,6 +13,7 @@ import time
 import uuid
 from collections import Counter
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -39,6 +40,11 @@ def marked(mark: str) -> list[psutil.Process]:
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def gone(mark: str) -> bool:
+    """Whether none of them is left."""
+    return not marked(mark)
 
 
 def pick(mark: str, *needles: str) -> psutil.Process | None:
@@ -143,7 +149,7 @@ def kill_one(arena: Arena, target: str, number: int, delay: float, mark: str) ->
             process.send_signal(number)
     # SIGTERM lets a worker finish the run it carries; then serving ends with it.
     starter.wait(300 if target == "worker" else 60)
-    until(lambda: not marked(mark), 20, f"{target} {number}: {marked(mark)}")
+    until(partial(gone, mark), 20, f"{target} {number}: {marked(mark)}")
     return process is not None
 
 
@@ -161,11 +167,11 @@ def test_kills(tmp_path: Path, template: Path, capsys: pytest.CaptureFixture[str
 
         finish = arena.start(mark, *FLOW, "--max-parallel", "2")
         assert finish.wait(180) == 0, f"kill {count}: {target} {number}"
-        until(lambda mark=mark: not marked(mark), 20, f"after the finish of kill {count}")
+        until(partial(gone, mark), 20, f"after the finish of kill {count}")
         # Nothing to do starts no server; runs are mended when one is started.
         mended = arena.start(mark, sys.executable, "-m", "pipelines.recover")
         assert mended.wait(120) == 0
-        until(lambda mark=mark: not marked(mark), 20, "after the recovery")
+        until(partial(gone, mark), 20, "after the recovery")
         assert unfinished(arena.home) == 0, f"kill {count}: {target} {number}"
         assert files(arena.root) == expected, f"kill {count}: {target} {number}"
         assert not list((arena.home / "groups").iterdir())

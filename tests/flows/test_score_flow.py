@@ -18,6 +18,9 @@ from pipelines.adopt import gather
 sys.path.append(str(Path(__file__).parents[1] / "registry"))
 import registry_world as world
 
+# test_ui_offline.py takes these from here, where the path to `world` is known.
+__all__ = ["SCORE", "project", "world"]
+
 SCORE = (sys.executable, "-m", "pipelines.score", "--settle", "0")
 
 

@@ -37,8 +37,8 @@ def candidate(shift: float, seed: int = 0, **changes: object) -> Candidate:
     return Candidate("version", values, figure, **{**fields, **changes})  # type: ignore[arg-type]
 
 
-def ask(challenger: Candidate, champion: Candidate, gate: Gate = GATE, **how: int):
-    return rule(challenger, champion, LABELS, GROUPS, KINDS, gate, **how)
+def ask(challenger: Candidate, champion: Candidate, gate: Gate = GATE, question: int = 1):
+    return rule(challenger, champion, LABELS, GROUPS, KINDS, gate, question=question)
 
 
 def test_better_is_promoted_worse_and_equal_are_not() -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import registry_world as world
 
+from clarity.address import database
 from clarity.files import md5_file
 from clarity.layout import Training
 from clarity.registry import gc, lineage, promote
 from clarity.registry.backfill import publish
 from clarity.registry.reading import open_reader
 from clarity.score.registered import load_registered
-from clarity.store import artifacts, database, experiment_id, open_store
+from clarity.store import artifacts, experiment_id, open_store
 from clarity.tracking import keys
 
 

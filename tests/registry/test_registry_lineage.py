@@ -81,6 +81,7 @@ def test_every_end_of_the_chain_leads_to_its_version() -> None:
 def test_a_run_that_became_no_version_is_found_too() -> None:
     client = open_store()
     experiment = client.get_experiment_by_name("clarity")
+    assert experiment is not None
     made = client.create_run(experiment.experiment_id, tags={TAG_FINGERPRINT: "fe" * 32})
     for reader in (open_reader("clarity"), Client("clarity")):
         for end in (made.info.run_id, "fe" * 5):

@@ -62,6 +62,7 @@ def test_a_worse_challenger_stays_challenger_with_the_reason_on_the_version() ->
     assert version.tags["gate"] == "refused"
     assert "margin 0.005: worse" in version.tags["gate.reason"]
     assert "people" in version.tags["gate.reason"]
+    assert version.description is not None
     assert "### Gate" in version.description
     numbers = world.entries()[-1]["numbers"]
     assert numbers["improvement"] < 0
@@ -245,7 +246,13 @@ def test_backfill_gives_the_same_numbers_aliases_and_verdicts(
     identities = {
         one.number: one.identity for one in Registry(client, "clarity").versions().values()
     }
-    metrics = client.get_run(client.get_model_version("clarity", "3").run_id).data.metrics
+
+    def numbers() -> dict[str, float]:
+        run_id = client.get_model_version("clarity", "3").run_id
+        assert run_id is not None
+        return client.get_run(run_id).data.metrics
+
+    metrics = numbers()
 
     # Version 2's outputs are gone from the workspace; its number must not go to another model.
     # (In another folder: MLflow keeps a lost database open for as long as a process lives.)
@@ -265,7 +272,7 @@ def test_backfill_gives_the_same_numbers_aliases_and_verdicts(
     assert found.aliases() == {"champion": 3, "challenger": 1}
     assert client.get_model_version("clarity", "1").tags["gate"] == "refused"
     assert "versions 2" in told
-    refilled = client.get_run(client.get_model_version("clarity", "3").run_id).data.metrics
+    refilled = numbers()
     assert {k: v for k, v in refilled.items() if k.startswith("test/")} == {
         k: v for k, v in metrics.items() if k.startswith("test/")
     }

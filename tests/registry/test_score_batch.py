@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ def test_a_cut_off_run_goes_on_and_never_looks_complete(monkeypatch: pytest.Monk
     judged: list[int] = []
     real = Detector.judge
 
-    def cut_off(self: Detector, some: np.ndarray, **how: bool) -> object:
+    def cut_off(self: Detector, some: np.ndarray, **how: Any) -> object:
         if len(judged) == 5:
             raise KeyboardInterrupt
         judged.append(len(some))
@@ -99,7 +100,7 @@ def test_a_cut_off_run_goes_on_and_never_looks_complete(monkeypatch: pytest.Monk
 
     counted: list[int] = []
 
-    def count(self: Detector, some: np.ndarray, **how: bool) -> object:
+    def count(self: Detector, some: np.ndarray, **how: Any) -> object:
         counted.append(len(some))
         return real(self, some, **how)
 

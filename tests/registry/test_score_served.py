@@ -13,7 +13,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from clarity.layout import Training, anomalies, normals
 from clarity.registry.promote import run as promote
 from clarity.score.detector import Detector, Files
 from clarity.score.pictures import encode_png
-from clarity.score.refusals import Refusals
+from clarity.score.refusals import Message, Receive, Refusals, Send
 from clarity.score.signature import input_example
 from clarity.store import open_store
 
@@ -285,7 +285,7 @@ def guarded() -> Iterator[tuple[int, list[int]]]:
     at_once: list[int] = []
     inside = 0
 
-    async def application(scope: dict, receive: Callable, send: Callable) -> None:
+    async def application(scope: Message, receive: Receive, send: Send) -> None:
         nonlocal inside
         if scope["type"] != "http":
             return
@@ -331,5 +331,5 @@ def test_half_sent_and_large_bodies_are_bounded(guarded: tuple[int, list[int]]) 
             assert answer.startswith(b"HTTP/1.1 408"), answer
             assert b"did not arrive" in answer + client.recv(10**4)
             assert client.recv(1) == b"", "closed"
-    status, answer = post(address, {"inputs": [0] * 10**6})
-    assert (status, "values" in answer["message"]) == (413, True)
+    status, refused = post(address, {"inputs": [0] * 10**6})
+    assert (status, "values" in refused["message"]) == (413, True)
