@@ -170,15 +170,13 @@ def _work(study: Study, search: studies.Search, trials: int, max_parallel: int) 
 
 def words(wanted: Mapping[str, Any]) -> str:
     """What a candidate changes, for people: ``learning_rate 0.0007, loss MS-SSIM``."""
-    told = []
-    for key, value in (wanted | wanted.get("train", {})).items():
-        if key == "loss":
-            value = loss_words(value)
-        elif isinstance(value, list | tuple):
-            value = "-".join(map(str, value))
-        if key != "train":
-            told.append(f"{key} {value}")
-    return ", ".join(told) or "nothing: its own recipe"
+    flat = {**wanted, **wanted.get("train", {})}
+    flat.pop("train", None)
+    if "loss" in flat:
+        flat["loss"] = loss_words(flat["loss"])
+    if "widths" in flat:
+        flat["widths"] = "-".join(map(str, flat["widths"]))
+    return ", ".join(f"{key} {value}" for key, value in flat.items()) or "params.yaml's own recipe"
 
 
 def _show(study: Study, search: studies.Search) -> None:

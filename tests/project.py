@@ -87,7 +87,7 @@ class Project:
         return re.findall(r"Running stage '([^']+)'", output)
 
     def change(self, changes: dict) -> None:
-        """Merge into params.yaml; null removes a key, and `models` is replaced as it stands."""
+        """Merge into params.yaml, key by key; null removes a key."""
         yaml = YAML()
         content = yaml.load((self.path / "params.yaml").read_text())
         _merge(content, changes)

@@ -13,9 +13,9 @@ from clarity.params import ENSEMBLE, FAMILIES, family_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_OF = {key: family_of(key) for key in (*FAMILIES, ENSEMBLE)}
-COLOURS = {key: family.colour for key, family in _OF.items()}
-MARKS = {key: family.mark for key, family in _OF.items()}
+#: By family; `name_families` adds those of one's own.
+COLOURS = {key: family_of(key).colour for key in (*FAMILIES, ENSEMBLE)}
+MARKS = {key: family_of(key).mark for key in COLOURS}
 #: For families of one's own, in order of name; the first again where they do not last.
 _MORE = (("#7A6000", "P"), ("#5B4DB2", "v"), ("#00707F", "*"), ("#8C3B2E", "<"))
 #: Lines of a family's sizes, from the smallest to the largest.

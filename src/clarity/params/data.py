@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from clarity.errors import ClarityError
 from clarity.layout import PARAMS, Shape
-from clarity.params.section import LISTED, Positive, Section, Seed, Share
+from clarity.params.section import LISTED, Positive, Section, Seed, Share, among
 
 AnomalyKind = Literal["cutpaste", "occlusion", "shuffled", "inverted", "photograph"]
 SYNTHETIC: tuple[str, ...] = get_args(AnomalyKind)
@@ -32,7 +32,7 @@ class Data(Section):
     """Where the images come from."""
 
     #: One of `SOURCES`.
-    source: str
+    source: Annotated[str, among(SOURCES)]
     path: str = Field(min_length=1)
     #: Name of the torchvision class; of the table's or the .npz file, where there are several.
     name: str | None
@@ -50,13 +50,6 @@ class Data(Section):
         return (
             (value,) if isinstance(value, str) else tuple(value) if type(value) is list else value
         )
-
-    @field_validator("source")
-    @classmethod
-    def _is_known(cls, value: str) -> str:
-        if value not in SOURCES:
-            raise ValueError(f"there are {', '.join(SOURCES)}")
-        return value
 
     @field_validator("path")
     @classmethod

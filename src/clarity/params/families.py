@@ -20,7 +20,8 @@ class Family:
         name: spelled out.
         text: what it is, in a sentence or two.
         colour, mark: of its lines and points in figures; colours are Okabe & Ito's, told apart with
-            any colour vision, and dark enough for white paper.
+            any colour vision, and dark enough for white paper. Empty for networks of one's own,
+            which share a few (`clarity.compare.style`).
         widths: whether ``widths`` of hidden layers are asked for.
         decoder_widths: whether the way back may have other widths.
         halves: whether each width halves the image's side.
@@ -105,4 +106,4 @@ def family_of(key: str) -> Family:
     if not separator:
         raise KeyError(key)
     text = f"The class {name} of {place}, with the arguments that params.yaml gives."
-    return Family(key, (key,), "networks of this project's own", text, "#7A6000", "P")
+    return Family(key, (key,), "networks of this project's own", text, "", "")

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from clarity.measures import DISTANCES, MEASURES
-from clarity.params.section import Positive, Section, Seed
+from clarity.params.section import Positive, Section, Seed, among
 
 #: The gate's metric that is no measure of reconstruction: the area under the detector's ROC curve.
 AUROC = "auroc"
@@ -45,19 +45,12 @@ class Compare(Section):
     """Intervals, verdicts and the report."""
 
     #: What "clearer" is judged by: a key of `clarity.measures.MEASURES` that is a distance.
-    measure: str
+    measure: Annotated[str, among(DISTANCES, "clearer cannot be judged by it; ")]
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Annotated[int, Field(ge=100, le=1_000_000)]
     seed: Seed
     margins: Margins
     dpi: Annotated[int, Field(ge=50, le=400)]
-
-    @field_validator("measure")
-    @classmethod
-    def _distance(cls, value: str) -> str:
-        if value not in DISTANCES:
-            raise ValueError(f"clearer cannot be judged by it; there are {', '.join(DISTANCES)}")
-        return value
 
 
 class Guards(Section):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 #: No count of anything here is larger; what is would end in an overflow somewhere below.
@@ -20,6 +21,17 @@ def _as_tuple(value: Any) -> Any:
 
 #: Of a tuple, which stands in the file as a list.
 LISTED = BeforeValidator(_as_tuple)
+
+
+def among(known: Collection[str], why: str = "") -> AfterValidator:
+    """Of a name: it is one of these, or the error lists them, after ``why`` it cannot be."""
+
+    def checked(value: str) -> str:
+        if value not in known:
+            raise ValueError(f"{why}there are {', '.join(known)}")
+        return value
+
+    return AfterValidator(checked)
 
 
 class Section(BaseModel):
