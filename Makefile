@@ -17,7 +17,7 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME := $(CURDIR)/.prefect
 
-.PHONY: help setup lock repro repro-full quick flow serve-flows deploy serve ui test test-all coverage chaos lint format clean
+.PHONY: help setup lock repro repro-full quick flow serve-flows deploy serve ui test test-all test-gpu coverage chaos lint format clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -87,13 +87,16 @@ format: $(READY) ## Let the linter and formatter mend what they can
 	ruff format .
 
 # Two test processes with torch in both: threads that wait must not spin (docs/training.md, Speed).
-test test-all coverage: export OMP_WAIT_POLICY := PASSIVE
+test test-all test-gpu coverage: export OMP_WAIT_POLICY := PASSIVE
 
 test: $(READY) ## The tests, but those that take minutes
 	@pytest -n 2 --dist loadgroup
 
-test-all: $(READY) ## Every test
-	@pytest -n 2 --dist loadgroup -m ''
+test-all: $(READY) ## Every test that needs no GPU
+	@pytest -n 2 --dist loadgroup -m 'not gpu'
+
+test-gpu: $(READY) ## On a machine with a GPU: that it does what a CPU does
+	@pytest -m gpu tests/gpu
 
 coverage: $(READY) ## The tests of `make test`, and which branches of the code they went through
 	@pytest -n 2 --dist loadgroup --cov --cov-report=

@@ -1,4 +1,4 @@
-"""A stage ends with the DVC that started it, and one training is at work at a time."""
+"""A stage ends with the DVC that started it, and one of a name is at work at a time."""
 
 from __future__ import annotations
 
@@ -92,3 +92,31 @@ def test_a_second_training_says_for_whom_it_waits(project: Project, expected: st
     names = [f"{MODEL}-0 is being trained by process {process.pid} since " for process in both]
     assert [names[1] in told[0], names[0] in told[1]].count(True) == 1, told
     assert outputs(project) == expected
+
+
+def test_a_stage_waits_for_one_that_was_left_behind(project: Project) -> None:
+    """Of a killed DVC, on a machine so busy that it does not come to an end yet."""
+    raw = project.path / "data/raw"
+    before = sha256_tree(raw)
+    command = ("dvc", "repro", "-s", "-f", "ingest")
+    dvc = start(project, *command)
+    orphan = None
+    while orphan is None:
+        assert dvc.poll() is None, dvc.communicate()[0]
+        with suppress(psutil.Error):
+            for one in psutil.Process(dvc.pid).children(recursive=True):
+                if "ingest" in one.cmdline() and any(raw.glob(".*.tmp*")):
+                    one.suspend()
+                    orphan = one
+        time.sleep(0.001)
+    dvc.send_signal(signal.SIGKILL)
+    dvc.wait()
+    again = start(project, *command)
+    time.sleep(4)
+    assert again.poll() is None
+    orphan.resume()
+    said, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, said
+    assert f"ingest is still run by process {orphan.pid} since " in said
+    assert sha256_tree(raw) == before
+    assert "up to date" in project.run("dvc", "status", "ingest").stdout

@@ -78,8 +78,16 @@ def _sweep(path: Path) -> None:
     prefix = f".{path.name}."
     for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp{glob.escape(path.suffix)}"):
         owner = leftover.name.removeprefix(prefix).split(".")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+        if owner.isdigit() and not _runs(int(owner)):
             leftover.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is at work: not one that has ended and whose parent has not asked yet."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

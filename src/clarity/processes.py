@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -20,6 +20,8 @@ from clarity.layout import CHECKPOINTS, Training
 
 #: Set by DVC for every command of a stage, and for no other process.
 STAGE = "DVC_STAGE"
+#: Locks that this process holds until its end.
+_HELD: list[FileLock] = []
 #: Seconds between two looks at a starter, and from SIGTERM until a process that goes on is ended.
 EVERY, GRACE = 0.5, 30.0
 
@@ -57,15 +59,20 @@ def end_with_starter() -> None:
     """Where DVC started this process as a stage: end when that DVC is gone, killed by SIGKILL too.
 
     A stage that went on would write beside the one that the next ``dvc repro`` starts. SIGTERM is
-    what it ends by, so that a training saves its checkpoint first.
+    what it ends by, so that a training saves its checkpoint first. Until then the next one waits:
+    the machine may be busy, and what is left half-written in an output folder becomes part of it.
     """
-    if not os.environ.get(STAGE):
+    stage = os.environ.get(STAGE)
+    if not stage:
         return
     starter = _starter()
     if starter is None:
         _end()
     else:
         when_gone(identity(starter), _end)
+    with suppress(OSError):  # where nothing may be written, the stage itself says so
+        name = "".join(letter if letter.isalnum() or letter in "@-_." else "-" for letter in stage)
+        _HELD.append(_acquired(f"stage-{name}", f"{stage} is still run"))
 
 
 def _starter() -> psutil.Process | None:
@@ -101,7 +108,16 @@ def one_at_a_time(training: Training) -> Iterator[None]:
     Two would share the checkpoint's folder and the outputs: the first to end would take the
     other's pictures away.
     """
-    path = CHECKPOINTS / f"{training.name}.lock"
+    lock = _acquired(training.name, f"{training.name} is being trained")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(name: str, said: str) -> FileLock:
+    """The lock of this name in this workspace; who has to wait for it says for whom."""
+    path = CHECKPOINTS / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     note = json.dumps({**identity(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode()
 
@@ -113,16 +129,10 @@ def one_at_a_time(training: Training) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(
-            f"clarity: {training.name} is being trained {_holder(path)}: waiting until that ends",
-            file=sys.stderr,
-            flush=True,
-        )
+        waiting = f"clarity: {said} {_holder(path)}: waiting until that ends"
+        print(waiting, file=sys.stderr, flush=True)
         lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    return lock
 
 
 def busy(lock: Path) -> bool:

@@ -20,6 +20,8 @@ class PlainAutoencoder(Autoencoder):
         shape: of the images.
     """
 
+    replayable = True
+
     def __init__(self, widths: Sequence[int], latent: int, shape: Shape) -> None:
         super().__init__(shape)
         self.latent_size = latent

@@ -33,10 +33,13 @@ class Autoencoder(nn.Module, ABC):
         parts: names of the loss's parts that `training_loss` returns.
         criterion: what reconstructions and originals are compared by in training; see
             `clarity.models.loss`.
+        replayable: whether a training step is the same operations every time, without draws and
+            whatever ``progress`` is, so that a GPU may record and replay it.
     """
 
     latent_size: int
     parts: tuple[str, ...] = ()
+    replayable: bool = False
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

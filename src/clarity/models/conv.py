@@ -23,6 +23,8 @@ class Convolutional(Autoencoder):
         shape: of the images.
     """
 
+    replayable = True
+
     def __init__(self, widths: Sequence[int], shape: Shape) -> None:
         super().__init__(shape)
         self.map = map_shape(widths, shape)

@@ -26,6 +26,8 @@ class FullyConnected(Autoencoder):
             encoder's in reverse if not given.
     """
 
+    replayable = True
+
     def __init__(
         self,
         widths: Sequence[int],

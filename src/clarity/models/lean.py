@@ -24,9 +24,24 @@ _MADE = "__dynamo_disable"
 
 
 def adamw(groups: list[dict[str, Any]]) -> torch.optim.AdamW:
-    """Fused AdamW (Loshchilov & Hutter 2019) over parameter groups; step it with `take_step`."""
+    """Fused AdamW (Loshchilov & Hutter 2019) over parameter groups; step it with `take_step`.
+
+    On a GPU its rates are tensors there, so that a recorded step reads the current one: `set_rate`.
+    """
     _leave_alone(torch.optim.Optimizer)
-    return torch.optim.AdamW(groups, fused=True)
+    device = groups[0]["params"][0].device
+    if device.type == "cpu":
+        return torch.optim.AdamW(groups, fused=True)
+    groups = [group | {"lr": torch.zeros((), device=device)} for group in groups]
+    return torch.optim.AdamW(groups, fused=True, capturable=True)
+
+
+def set_rate(group: dict[str, Any], rate: float) -> None:
+    """Set the learning rate of one of an optimiser's ``param_groups``."""
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def take_step(optimizer: torch.optim.Optimizer) -> None:

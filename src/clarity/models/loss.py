@@ -23,8 +23,9 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 EPSILON = 1e-3
 #: Scales of MS-SSIM and their weights (Wang et al. 2003).
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-#: Its window: one of 11 would need 161 pixels.
+#: Its window: SSIM's would need 161 pixels.
 WINDOW = 3
+SSIM_WINDOW = 11
 #: A scale of less likeness than this counts as this much: a root has no slope at 0.
 LEAST = 1e-4
 
@@ -41,8 +42,9 @@ def charbonnier(made: Tensor, original: Tensor) -> Tensor:
 
 def ssim(made: Tensor, original: Tensor) -> Tensor:
     """1 - SSIM (Wang et al. 2004), window 11, σ 1.5."""
-    x, y = (_mirrored(to_unit(one), 11) for one in (made, original))
-    value: Tensor = piq("ssim").ssim(x, y, kernel_size=11, downsample=False)
+    x, y = (_mirrored(to_unit(one), SSIM_WINDOW) for one in (made, original))
+    with _single(original):
+        value: Tensor = piq("ssim").ssim(x, y, kernel_size=SSIM_WINDOW, downsample=False)
     return 1 - value
 
 
@@ -58,13 +60,14 @@ def ms_ssim(made: Tensor, original: Tensor) -> Tensor:
     for place, weight in enumerate(SCALES):
         if place:
             x, y = (nn.functional.avg_pool2d(one, 2) for one in (x, y))
-        both, structure = piq("ssim").ssim(
-            *(_mirrored(one, WINDOW) for one in (x, y)),
-            kernel_size=WINDOW,
-            downsample=False,
-            full=True,
-            reduction="none",
-        )
+        with _single(original):
+            both, structure = piq("ssim").ssim(
+                *(_mirrored(one, WINDOW) for one in (x, y)),
+                kernel_size=WINDOW,
+                downsample=False,
+                full=True,
+                reduction="none",
+            )
         likeness = both if place == len(SCALES) - 1 else structure
         total = total * likeness.flatten().clamp_min(LEAST) ** weight
     return 1 - total.mean()
@@ -75,6 +78,11 @@ def _mirrored(images: Tensor, window: int) -> Tensor:
     return nn.functional.pad(images, (window // 2,) * 4, mode="reflect")
 
 
+def _single(images: Tensor) -> torch.autocast:
+    """In single precision: a variance is a small difference, of which bfloat16 leaves nothing."""
+    return torch.autocast(images.device.type, enabled=False)
+
+
 LOSSES: Mapping[str, Criterion] = {
     "mse": nn.functional.mse_loss,
     "l1": l1,
@@ -82,6 +90,9 @@ LOSSES: Mapping[str, Criterion] = {
     "ssim": ssim,
     "ms-ssim": ms_ssim,
 }
+
+#: Those that look at no picture's values to check them: a step with one of these can be recorded.
+REPLAYED = {"mse", "l1", "charbonnier"}
 
 
 def criterion(loss: str | Mapping[str, float]) -> Criterion:

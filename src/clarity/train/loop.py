@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,14 @@ from torch import Tensor, nn
 
 from clarity.errors import ClarityError
 from clarity.models.base import Autoencoder, to_input, to_unit
-from clarity.models.lean import adamw, take_step
+from clarity.models.lean import adamw, set_rate
 from clarity.params import Train
 from clarity.train.augment import augment, noisy, relight
 from clarity.train.budget import Budget
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.data import Images
 from clarity.train.schedule import learning_rate
+from clarity.train.step import Step, autocast
 
 #: Training images that `train_mse` is measured on, evenly spaced over all of them.
 MEASURED = 120
@@ -100,6 +101,7 @@ def fit(
         )
         state.speeds.append(0.0)
     on_epoch(state, resumed is not None)
+    step = Step(network, optimizer, recipe, setting.precision)
 
     with _signals() as caught:
         while state.step < steps and not _stale(state, setting):
@@ -115,17 +117,11 @@ def fit(
                 draws = generator(setting.seed, BATCH, epoch, batch)
                 x = _batch(setting, rows, draws)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate * group["scale"]
-                optimizer.zero_grad(set_to_none=True)
-                with _autocast(setting):
-                    progress = min(1.0, state.step / scheduled)
-                    given = noisy(x, draws, recipe.noise)
-                    loss, _ = network.training_loss(x, progress, draws, given=given)
-                torch.autograd.backward(loss)
-                norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
-                if not math.isfinite(norm.item()):
+                    set_rate(group, rate * group["scale"])
+                given = noisy(x, draws, recipe.noise)
+                norm = step(x, given, min(1.0, state.step / scheduled), draws)
+                if not math.isfinite(norm):
                     raise _diverged(setting, state, rate)
-                take_step(optimizer)
                 state.step += 1
                 follow(averaged, network, state.step, recipe.average)
                 taken = time.monotonic() - started
@@ -226,7 +222,7 @@ def measure(network: Autoencoder, setting: Setting) -> dict[str, float]:
         other = ("loss",) if setting.recipe.loss != "mse" else ()
         totals = dict.fromkeys(("mse", *other, *network.parts), 0.0)
         for x in images.inputs(numbers):
-            with _autocast(setting):
+            with autocast(setting.device, setting.precision):
                 made = network(x)
                 error = to_unit(made) - to_unit(x)
                 parts = network.training_loss(x, 1.0, draws)[1] if network.parts else {}
@@ -252,12 +248,6 @@ def _stale(state: State, setting: Setting) -> bool:
         for name, budget in setting.budgets.items()
         if state.step < budget.steps
     )
-
-
-def _autocast(setting: Setting) -> torch.autocast | nullcontext[None]:
-    if setting.precision == "bf16":
-        return torch.autocast(setting.device.type, dtype=torch.bfloat16)
-    return nullcontext()
 
 
 def _diverged(setting: Setting, state: State, rate: float) -> ClarityError:

@@ -1,0 +1,122 @@
+"""One optimiser step: forward, backward, gradients clipped, AdamW.
+
+On a GPU a small model's step takes longer to launch, kernel by kernel, than to compute. There it is
+recorded once for every batch size as a CUDA graph, and replayed: the same kernels on the same
+memory, of which only the contents change.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from clarity.models.base import Autoencoder
+from clarity.models.lean import take_step
+from clarity.models.loss import REPLAYED
+from clarity.params import Train
+
+#: Steps of a batch size that are taken one by one before it is recorded: libraries choose and
+#: allocate in them what a recording may not.
+FIRST = 3
+
+
+@dataclass
+class _Recorded:
+    """A step as a graph, and the memory that it reads and writes."""
+
+    graph: torch.cuda.CUDAGraph
+    x: Tensor
+    given: Tensor | None
+    norm: Tensor
+
+
+class Step:
+    """Takes the steps of one training.
+
+    Args:
+        network: on its device.
+        optimizer: of its parameters; on a GPU with its rates in tensors (`set_rate`).
+        recipe: its clipping norm and loss.
+        precision: ``fp32`` or ``bf16``.
+    """
+
+    def __init__(
+        self,
+        network: Autoencoder,
+        optimizer: torch.optim.Optimizer,
+        recipe: Train,
+        precision: str,
+    ) -> None:
+        self._network = network
+        self._optimizer = optimizer
+        self._clip = recipe.clip
+        self._device = next(network.parameters()).device
+        self._precision = precision
+        losses = {recipe.loss} if isinstance(recipe.loss, str) else set(recipe.loss)
+        replays = self._device.type == "cuda" and network.replayable and losses <= REPLAYED
+        self._stream = torch.cuda.Stream(self._device) if replays else None  # type: ignore[no-untyped-call]
+        self._taken: dict[int, int] = {}
+        self._recorded: dict[int, _Recorded] = {}
+
+    def __call__(
+        self, x: Tensor, given: Tensor | None, progress: float, draws: torch.Generator
+    ) -> float:
+        """Take one; the gradient's norm before it was clipped.
+
+        Args:
+            x: images, N×C×H×H in [-1, 1].
+            given: what the network is to make ``x`` from; None: ``x`` itself.
+            progress: share of all steps already taken.
+            draws: source of noise, where the family needs any.
+        """
+        if self._stream is None:
+            return float(self._take(x, given, progress, draws))
+        count = len(x)
+        found = self._recorded.get(count)
+        if found is None and self._taken.get(count, 0) >= FIRST:
+            found = self._recorded[count] = self._record(x, given, progress, draws)
+        if found is None:
+            self._taken[count] = self._taken.get(count, 0) + 1
+            # Where recording will run: what autograd remembers of a stream must be this one.
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                norm = float(self._take(x, given, progress, draws))
+            torch.cuda.current_stream().wait_stream(self._stream)
+            return norm
+        found.x.copy_(x)
+        if found.given is not None and given is not None:
+            found.given.copy_(given)
+        found.graph.replay()
+        return float(found.norm)
+
+    def _take(
+        self, x: Tensor, given: Tensor | None, progress: float, draws: torch.Generator
+    ) -> Tensor:
+        self._optimizer.zero_grad(set_to_none=True)
+        with autocast(self._device, self._precision):
+            loss, _ = self._network.training_loss(x, progress, draws, given=given)
+        torch.autograd.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self._network.parameters(), self._clip)
+        take_step(self._optimizer)
+        return norm
+
+    def _record(
+        self, x: Tensor, given: Tensor | None, progress: float, draws: torch.Generator
+    ) -> _Recorded:
+        """The step on copies of these batches, written down and not taken."""
+        inputs, noisy = x.clone(), None if given is None else given.clone()
+        torch.cuda.synchronize(self._device)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream):
+            norm = self._take(inputs, noisy, progress, draws)
+        return _Recorded(graph, inputs, noisy, norm)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast | nullcontext[None]:
+    """The context in which a network computes in this precision."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
