@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from clarity.details import Details, Threshold
 from clarity.evaluate.scorer import fit_scorer
 from clarity.models.base import to_input
 from clarity.models.build import build
@@ -41,8 +42,19 @@ def detector_of(name: str, score: str) -> Detector:
     with torch.inference_mode():
         latents = network.encode(to_input(images)).flatten(1)
     scorer = fit_scorer(latents, torch.rand(8, 64, 64), latents[:8])
-    entry = {"value": 0.0, "false_alarm_rate": 0.05}
-    return Detector(network, scorer, {"best_score": score, "threshold": {score: entry}})
+    details = Details(
+        model=name,
+        family=params.model(name).family,
+        latent=network.latent_size,
+        parameters=0,
+        flops=0,
+        weight_bytes=0,
+        reconstruction={},
+        anomaly={},
+        threshold={score: Threshold(value=0.0, false_alarm_rate=0.05)},
+        best_score=score,
+    )
+    return Detector(network, scorer, details)
 
 
 def seconds(action: Callable[[], object], clock: Callable[[], float]) -> float:

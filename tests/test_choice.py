@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 
 from clarity.choice import best_score
+from clarity.details import Separation
 
 
-def details(**figures: float | None) -> dict:
+def details(**figures: float | None) -> Separation:
     """Of an evaluation: mean AUROC over kinds never seen by score."""
-    return {
-        "anomaly": {name: {} for name in figures},
-        "unseen_kind": {name: {"val": {"mean": figure}} for name, figure in figures.items()},
-    }
+    return Separation(
+        anomaly={name: {} for name in figures},
+        unseen_kind={name: {"val": {"mean": figure}} for name, figure in figures.items()},
+    )
 
 
 def test_the_largest_mean_over_trainings_and_of_equals_the_simplest() -> None:
@@ -37,5 +38,6 @@ def test_without_figures_on_val_the_simplest_there_is() -> None:
 
 
 def test_an_evaluation_from_before_kinds_were_left_out_is_chosen_by_all_kinds() -> None:
-    old = {"anomaly": {n: {"val": {"all": {"auroc": a}}} for n, a in (("mse", 0.6), ("lsd", 0.7))}}
+    areas = {"mse": 0.6, "lsd": 0.7}
+    old = Separation(anomaly={n: {"val": {"all": {"auroc": a}}} for n, a in areas.items()})
     assert best_score([old]) == ("lsd", 0.7)

@@ -18,6 +18,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from safetensors.torch import save
 
+from clarity.details import Details
 from clarity.evaluate.scorer import fit_scorer
 from clarity.files import sha256_bytes, write_bytes, write_json
 from clarity.layout import INDEX, REPORTS, SOURCE, Training
@@ -174,7 +175,7 @@ def write_evaluation(
         "latent_space": {"participation_ratio": 2.5},
         "samples": {"frechet": None},
     }
-    write_json(training.details, details)
+    Details.of(details).write(training.details)
     write_json(training.metrics, {"test_mse": METRICS["mse"] * factor})
     index = pd.read_csv(INDEX)[["split", "label", "row", "id", "group", "kind"]]
     for metric, value in METRICS.items():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Sequence
+
+from clarity.details import Separation
 
 #: All the others weighed in one.
 FUSED = "fused"
@@ -25,11 +26,8 @@ PANEL = {
     "mosaic": "mosaic of 4 pixels",
 }
 
-#: What of details.json it takes: ``anomaly`` and ``unseen_kind``.
-Details = Mapping[str, Any]
 
-
-def best_score(trainings: Sequence[Details]) -> tuple[str, float]:
+def best_score(trainings: Sequence[Separation]) -> tuple[str, float]:
     """The fused score where there is one, and its figure on ``val`` (`val_figure`), averaged over
     trainings; else the score with the largest figure.
 
@@ -42,7 +40,7 @@ def best_score(trainings: Sequence[Details]) -> tuple[str, float]:
     Args:
         trainings: ``details.json`` of one or more trainings of a model.
     """
-    names = sorted(set.intersection(*(set(one["anomaly"]) for one in trainings)), key=_place)
+    names = sorted(set.intersection(*(set(one.anomaly) for one in trainings)), key=_place)
     figures: dict[str, float] = {}
     for name in names:
         values = [val_figure(one, name) for one in trainings]
@@ -55,17 +53,17 @@ def best_score(trainings: Sequence[Details]) -> tuple[str, float]:
     return best, figures[best]
 
 
-def val_figure(details: Details, score: str) -> float | None:
+def val_figure(details: Separation, score: str) -> float | None:
     """By what scores are chosen on ``val``: mean AUROC over kinds, each left out of the fit.
 
     Of an evaluation from before that was measured, the AUROC of all kinds together. None where
     ``val`` has no anomalies.
     """
-    apart = details.get("unseen_kind", {}).get(score, {}).get("val")
+    apart = details.unseen_kind.get(score, {}).get("val")
     if apart is not None:
         found = apart["mean"]
     else:
-        found = details["anomaly"][score].get("val", {}).get("all", {}).get("auroc")
+        found = details.anomaly[score].get("val", {}).get("all", {}).get("auroc")
     return None if found is None else float(found)
 
 

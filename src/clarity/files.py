@@ -6,6 +6,7 @@ import fcntl
 import glob
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -129,6 +130,17 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON from ``path``."""
     return json.loads(path.read_text())
+
+
+def finite(value: Any) -> Any:
+    """The same structure with None in place of NaN and infinities, which JSON has no words for."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def note_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -67,7 +67,7 @@ class Trained:
         self.label = label
         self.detector = detector
         self.network: Autoencoder = detector.model
-        self.details: dict[str, Any] = detector.details
+        self.details: dict[str, Any] = detector.details.known()
 
     def __repr__(self) -> str:
         return f"<{self.label}, anomalous above {self.detector.threshold:.4g}>"

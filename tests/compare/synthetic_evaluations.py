@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 from scipy.stats import rankdata
 
+from clarity.details import Details
 from clarity.layout import Training
 from clarity.models.build import build, describe
 from clarity.params import Model
@@ -162,7 +163,7 @@ def write_training(root: Path, name: str, seed: int, spec: tuple, index: pd.Data
             score: {"let_through": passed, "share": sum(passed.values()) / 11}
             for score in ("mse", "ssim")
         },
-        "fused_weights": None,
+        "fused_weights": None, "reconstruction": {},
     }  # fmt: skip
     if family in ("ae", "vae"):
         level = 1.0 if family == "ae" else 0.8
@@ -186,7 +187,7 @@ def write_training(root: Path, name: str, seed: int, spec: tuple, index: pd.Data
             "sharpness_real_mean": 1.0,
             "fitted": {"sharpness_mean": 0.45} if family == "vae" else None,
         }
-    (root / training.details).write_text(json.dumps(details))
+    Details.of(details).write(root / training.details)
     _pictures(root / training.figures, family, 40 * float(np.mean(distance)))
 
 

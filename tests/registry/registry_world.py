@@ -19,6 +19,7 @@ from data_helpers import SHAPE
 from ruamel.yaml import YAML
 from safetensors.torch import save_file
 
+from clarity.details import Details
 from clarity.evaluate.anomaly import detection
 from clarity.evaluate.calibration import calibrate
 from clarity.evaluate.scorer import Scorer, fit_scorer
@@ -165,8 +166,7 @@ def write_evaluation(training: Training, network: torch.nn.Module, spec: Model) 
         s: {k: float(v.double().mean()) for k, v in seen[s, 0].metrics.items()}
         for s in ("val", "test")
     }
-    write_json(
-        training.details,
+    Details.of(
         {
             "model": training.model,
             "seed": 0,
@@ -189,8 +189,8 @@ def write_evaluation(training: Training, network: torch.nn.Module, spec: Model) 
             "best_score": "mse",
             "latent_space": {},
             "samples": {},
-        },
-    )
+        }
+    ).write(training.details)
     write_json(training.metrics, {"auroc": found["test"]["all"]["auroc"]})
     index = pd.read_csv(INDEX)
     index = index[index["split"] != "train"][["split", "label", "row", "id", "group", "kind"]]

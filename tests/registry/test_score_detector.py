@@ -10,6 +10,7 @@ import pytest
 import registry_world as world
 import torch
 from data_helpers import SHAPE
+from described import details
 
 from clarity.errors import ClarityError
 from clarity.evaluate.fused import DERIVED, Examples
@@ -35,10 +36,9 @@ def test_one_score_is_the_score_that_evaluation_thresholds(name: str) -> None:
     family = "vae" if name == "elbo" else "ae"
     model = build(Model(family=family, widths=(2, 2), latent=5), "small", SHAPE).eval()
     scorer = fit_scorer(torch.randn(30, 5), torch.rand(8, 64, 64), torch.randn(8, 5))
-    details = {"best_score": name, "threshold": {name: {"value": 0.0, "false_alarm_rate": 0.05}}}
     images = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
     scorer = judging(scorer, model, images)
-    detector = Detector(model, scorer, details)
+    detector = Detector(model, scorer, details(name))
     verdict = detector.judge(images, reconstruct=True)
     seen = detector.inspect(images)
     np.testing.assert_allclose(verdict.score, seen.scores[name].numpy(), rtol=1e-5)

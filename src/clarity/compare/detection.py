@@ -10,6 +10,7 @@ from clarity.compare.glossary import SCORES, signal
 from clarity.compare.results import ModelResults, Results
 from clarity.compare.table import Row
 from clarity.compare.words import listed, whole
+from clarity.details import PanelFigures
 from clarity.params import SYNTHETIC
 
 #: An AUROC nearer than this to that of a coin is called near chance.
@@ -106,7 +107,7 @@ def _weights(model: ModelResults) -> list[tuple[str, float]]:
     """Signals with their mean share over seeds, of those that round to one per cent."""
     if model.best_score != FUSED:
         return []
-    found = [content.get("fused_weights") or {} for content in model.details]
+    found = [content.fused_weights or {} for content in model.details]
     mean = {name: sum(one.get(name, 0.0) for one in found) / len(found) for name in found[0]}
     ordered = sorted(mean.items(), key=lambda one: (-one[1], one[0]))
     return [(name, share) for name, share in ordered if share >= 0.005]
@@ -123,8 +124,8 @@ def obvious(results: Results) -> list[tuple[str, str]]:
     for model in results.detectors:
         passed: dict[str, float] = {}
         for content in model.details:
-            entry = (content.get("panel") or {}).get(model.best_score) or {}
-            for kind, share in entry.get("let_through", {}).items():
+            entry = content.panel.get(model.best_score, PanelFigures())
+            for kind, share in entry.let_through.items():
                 passed[kind] = max(share, passed.get(kind, 0.0))
         if passed:
             found.append((model.name, ", ".join(PANEL.get(kind, kind) for kind in passed)))
@@ -172,7 +173,8 @@ def alarms(results: Results, table: list[Row]) -> dict[str, Any] | None:
 
 def _promised(model: ModelResults) -> bool:
     """Whether its false-alarm rate is; evaluations from before say nothing of it."""
-    known = [
-        (content.get("threshold") or {}).get(model.best_score) or {} for content in model.details
-    ]
-    return all(one.get("promised", True) for one in known)
+    return all(
+        one.threshold[model.best_score].promised
+        for one in model.details
+        if model.best_score in one.threshold
+    )

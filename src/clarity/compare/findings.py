@@ -92,7 +92,7 @@ def find(results: Results, compare: Compare) -> list[Finding]:
 
 def best_member(ensemble: ModelResults, results: Results) -> ModelResults:
     """Of an ensemble's models the one with the largest figure on ``val``."""
-    trained = set(ensemble.details[0]["members"])
+    trained = set(ensemble.details[0].members or ())
     members = [m for m in results.models if trained & {one.name for one in m.trainings}]
     return max(members, key=lambda model: (model.val_auroc, model.name))
 

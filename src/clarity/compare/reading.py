@@ -27,6 +27,7 @@ from clarity.compare.results import (
     Spectrum,
     family_order,
 )
+from clarity.details import Details, Separation, read_details
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_file
 from clarity.layout import INDEX, SOURCE, Ensemble, Outputs, Training
@@ -36,7 +37,6 @@ from clarity.params import Params, family_of, loss_words
 #: PSNR of a perfect reconstruction is infinite; means stop here (dB).
 _MOST_PSNR = 100.0
 _KEYS = ["split", "label", "row", "id", "group", "kind"]
-_DETAILS = ("family", "latent", "parameters", "flops", "weight_bytes", "anomaly", "best_score")
 #: Measures without which nothing is reported, beside the primary one.
 _ALWAYS = ("mse", "psnr", "ssim", "lsd")
 
@@ -116,22 +116,25 @@ class _Reader:
         names = [name.removeprefix("score_") for name in scores]
         best, area = best_score(
             [
-                {**c, "anomaly": {n: c["anomaly"][n] for n in names if n in c["anomaly"]}}
+                Separation(
+                    anomaly={n: c.anomaly[n] for n in names if n in c.anomaly},
+                    unseen_kind=c.unseen_kind,
+                )
                 for c in details
             ]
         )
-        first, family = details[0], str(details[0]["family"])
+        first, family = details[0], details[0].family
         trained = [one for one in outputs if isinstance(one, Training)]
         budgets = tuple(_budgets(one) for one in trained) if not family_of(family).fitted else ()
         return ModelResults(
             name=name,
             family=family,
-            widths=tuple(int(width) for width in first.get("widths") or ()),
-            latent=int(first["latent"]),
-            parameters=int(first["parameters"]),
+            widths=first.widths or (),
+            latent=first.latent,
+            parameters=first.parameters,
             loss=_loss(trained[0]) if trained else "",
-            flops=int(first["flops"]),
-            weight_bytes=int(first["weight_bytes"]),
+            flops=first.flops,
+            weight_bytes=first.weight_bytes,
             trainings=tuple(outputs),
             metrics=self._metrics(outputs, frames),
             same_compute=self._same_compute(outputs),
@@ -250,17 +253,12 @@ def _measured(values: Floats) -> Rows:
     return np.flatnonzero(~np.isnan(values))
 
 
-def _details(training: Outputs) -> dict[str, Any]:
-    content = _json(training.details, training.evaluated_by)
-    for key in _DETAILS:
-        if key not in content:
-            raise ClarityError(
-                f"{training.details}: {key} is missing; run `dvc repro -f {training.evaluated_by}`"
-            )
+def _details(training: Outputs) -> Details:
+    content = read_details(training.details, training.evaluated_by)
     try:
-        family_of(str(content["family"]))
+        family_of(content.family)
     except KeyError:
-        known = f"{training.details}: family {content['family']!r} is not known"
+        known = f"{training.details}: family {content.family!r} is not known"
         raise ClarityError(known) from None
     return content
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clarity.details import Details
 from clarity.layout import Outputs
 from clarity.measures import MEASURES, Measure
 from clarity.params import FAMILIES, SYNTHETIC, Family, family_of
@@ -95,7 +96,7 @@ class ModelResults:
     unseen: Mapping[str, Floats]
     best_score: str
     val_auroc: float
-    details: tuple[dict[str, Any], ...]
+    details: tuple[Details, ...]
     curves: tuple[pd.DataFrame, ...]
 
     @property
@@ -127,23 +128,28 @@ class ModelResults:
         """S×K from lists in ``details.json`` under ``keys``; None where a seed has none."""
         rows = []
         for content in self.details:
-            value = _inside(content, keys)
+            value = inside(content, keys)
             if not isinstance(value, list) or not value or None in value:
                 return None
             rows.append(np.asarray(value, dtype=np.float64))
         return np.stack(rows) if len({len(row) for row in rows}) == 1 else None
 
 
-def number(content: Any, keys: tuple[str, ...]) -> float | None:
+def number(content: Details, keys: tuple[str, ...]) -> float | None:
     """A number under ``keys`` of ``details.json``; None where there is none."""
-    value = _inside(content, keys)
+    value = inside(content, keys)
     return float(value) if isinstance(value, int | float) else None
 
 
-def _inside(content: Any, keys: tuple[str, ...]) -> Any:
+def inside(content: Details, keys: tuple[str, ...]) -> Any:
+    """What lies under ``keys`` of ``details.json``: figures by name, then by split; or None."""
+    found: Any = content
     for key in keys:
-        content = content.get(key) if isinstance(content, dict) else None
-    return content
+        if isinstance(found, Mapping):
+            found = found.get(key)
+        else:
+            found = None if found is None else getattr(found, key)
+    return found
 
 
 @dataclass(frozen=True)

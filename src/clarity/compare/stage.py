@@ -21,7 +21,7 @@ from clarity.compare.reading import load_results
 from clarity.compare.results import Results
 from clarity.compare.style import name_families, palette
 from clarity.compare.vae_claims import vae_claims
-from clarity.files import write_bytes, write_json, write_text
+from clarity.files import finite, write_bytes, write_json, write_text
 from clarity.layout import REPORTS, Training
 from clarity.params import load_params
 
@@ -68,7 +68,7 @@ def run() -> None:
     }
     if combined:
         content["ensembles"] = combined
-    write_json(REPORTS / "table.json", verdicts.finite(content))
+    write_json(REPORTS / "table.json", finite(content))
     judged = verdicts.as_data(claims, findings, results)
     write_json(REPORTS / "verdicts.json", judged)
     write_text(REPORTS / "curves.csv", learning_curves(results))

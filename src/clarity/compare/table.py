@@ -68,7 +68,7 @@ def rows(results: Results, compare: Compare, curves: Curves) -> list[Row]:
 def ensembles(results: Results, compare: Compare, curves: Curves) -> list[Row]:
     """The same of the ensembles, with ``members``: trainings, by name."""
     return [
-        {"members": model.details[0]["members"], **_row(model, results, compare, curves)}
+        {"members": list(model.details[0].members or ()), **_row(model, results, compare, curves)}
         for model in results.ensembles
     ]
 
@@ -179,9 +179,7 @@ def average_precision(model: ModelResults) -> float | None:
     """AP of the best score on the test split, all kinds together, averaged over seeds."""
     found = []
     for content in model.details:
-        anomaly = content["anomaly"]
-        score = anomaly.get(model.best_score) or anomaly.get(f"score_{model.best_score}") or {}
-        value = score.get("test", {}).get("all", {}).get("ap")
+        value = content.anomaly.get(model.best_score, {}).get("test", {}).get("all", {}).get("ap")
         if value is None:
             return None
         found.append(value)
@@ -190,13 +188,13 @@ def average_precision(model: ModelResults) -> float | None:
 
 def false_alarms(model: ModelResults, results: Results, confidence: float) -> Row:
     """Share of test normals above the best score's threshold, beside the rate it was set for."""
-    found = [(c.get("threshold") or {}).get(model.best_score) or {} for c in model.details]
+    found = [content.threshold.get(model.best_score) for content in model.details]
     names = ("false_alarm_rate", "false_alarms", "false_alarms_low", "false_alarms_high", "misses")
     row: Row = dict.fromkeys(names)
-    if not all("value" in one for one in found):
+    if not all(one and one.value is not None for one in found):
         return row
     normal = (results.test["label"] == 0).to_numpy()
-    limits = np.array([one["value"] for one in found], dtype=np.float64)
+    limits = np.array([one.value for one in found if one], dtype=np.float64)
     raised = model.scores[model.best_score] > limits[:, None]
     interval = mean_interval(
         raised[:, normal].astype(np.float64),
@@ -207,7 +205,7 @@ def false_alarms(model: ModelResults, results: Results, confidence: float) -> Ro
     )
     _put(row, "false_alarms", never(interval))
     row["misses"] = float(1 - raised[:, ~normal].mean())
-    row["false_alarm_rate"] = found[0].get("false_alarm_rate")
+    row["false_alarm_rate"] = found[0].false_alarm_rate if found[0] else None
     return row
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from clarity.compare.claims import Claim, Comparison, Key, judge
-from clarity.compare.results import POPULATIONS, ModelResults, Results
+from clarity.compare.results import POPULATIONS, ModelResults, Results, inside
 from clarity.params import Compare
 from clarity.statistics import Interval, log_ratio_interval, training_log_ratio_interval
 
@@ -134,10 +134,7 @@ def _missing(results: Results) -> str:
 
 def _clusters(gauge: Gauge, model: ModelResults, population: str, number: int) -> list[str]:
     """Cluster of each pair of faces: the first face's group, or the pair itself where not said."""
-    listed = model.details[0]
-    for key in gauge.pairs:
-        listed = listed.get(key) or {}
-    said = listed.get(population) if isinstance(listed, dict) else None
+    said = inside(model.details[0], (*gauge.pairs, population)) if gauge.pairs else None
     if not isinstance(said, list) or len(said) != number:
         return [str(place) for place in range(number)]
     return [str(pair[0]) for pair in said]

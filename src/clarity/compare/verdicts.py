@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from clarity.compare.budgets import CONVERGED, LAST, TITLES, converged, improvement
@@ -161,9 +160,7 @@ def _sharpness(models: list[ModelResults], results: Results) -> list[str]:
 
 def collapsed(model: ModelResults) -> bool:
     """Whether any training of a VAE ended with its posterior collapsed."""
-    return any(
-        bool((content.get("latent_space") or {}).get("collapsed")) for content in model.details
-    )
+    return any(content.latent_space.collapsed for content in model.details)
 
 
 def finding_sentence(finding: Finding, results: Results) -> str:
@@ -247,15 +244,6 @@ def as_data(claims: list[Claim], findings: list[Finding], results: Results) -> d
             f"last {whole(LAST)} of the budget",
         },
     }
-
-
-def finite(value: Any) -> Any:
-    """The same structure with None in place of what JSON has no words for."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _claim(claim: Claim, results: Results) -> dict[str, Any]:

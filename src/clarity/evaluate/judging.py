@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from clarity.choice import FUSED, best_score
+from clarity.details import Separation
 from clarity.evaluate.anomaly import detection
 from clarity.evaluate.calibration import Calibration, calibrate
 from clarity.evaluate.fused import Examples, weights
@@ -110,7 +111,7 @@ def judge(table: pd.DataFrame, false_alarm_rate: float, fitted: CrossFitted | No
             "test_anomalies": len(seen[1]),
         }
     unseen = unseen_kind(anomaly, table)
-    best = best_score([{"anomaly": anomaly, "unseen_kind": unseen}])[0]
+    best = best_score([Separation(anomaly=anomaly, unseen_kind=unseen)])[0]
     return Judged(
         anomaly,
         unseen,

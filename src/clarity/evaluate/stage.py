@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import shutil
 import sys
 import time
@@ -18,6 +17,7 @@ from safetensors.torch import load as load_weights
 from safetensors.torch import save
 from threadpoolctl import threadpool_limits
 
+from clarity.details import Details
 from clarity.errors import ClarityError, in_a_line
 from clarity.evaluate import cost
 from clarity.evaluate.figures import obvious
@@ -128,7 +128,7 @@ def evaluate(
         )
         for split in POPULATIONS
     }
-    details = {
+    content = {
         **known,
         **{key: description[key] for key in ("family", "widths", "latent", "parameters")},
         "flops": cost.flops(network),
@@ -153,10 +153,11 @@ def evaluate(
         "samples": samples,
     }
     if short := left_out(images.shape):
-        details["left_out"] = short
+        content["left_out"] = short
         print(f"evaluate: {training.name}: left out: " + "; ".join(short.values()))
     if params.preprocess.white is not None:  # what scores new pictures reads them alike
-        details["white"] = params.preprocess.white
+        content["white"] = params.preprocess.white
+    details = Details.of(content)
     _write(training, details, measured, pictures)
     scorer.save(training.scorer)
     write_bytes(training.frequency, save(rings))
@@ -258,59 +259,48 @@ def _array(path: Path) -> np.ndarray:
 
 
 def _write(
-    training: Outputs, details: dict[str, Any], measured: Measured, pictures: dict[str, bytes]
+    training: Outputs, details: Details, measured: Measured, pictures: dict[str, bytes]
 ) -> None:
     table = checked(measured.table, str(training.per_image))
     with atomic_path(training.per_image) as temporary:
         table.to_parquet(temporary, index=False, compression="zstd")
-    write_json(training.details, finite(details))
-    write_json(training.metrics, finite(_metrics(details)))
+    details.write(training.details)
+    write_json(training.metrics, _metrics(details))
     shutil.rmtree(training.figures, ignore_errors=True)
     for name, content in pictures.items():
         write_bytes(training.figures / name, content)
 
 
-def _metrics(details: dict[str, Any]) -> dict[str, Any]:
+def _metrics(details: Details) -> dict[str, Any]:
     """The few figures for ``metrics.json``."""
-    test, train = (details["reconstruction"][split] for split in ("test", "train"))
-    found = details["anomaly"][details["best_score"]]["test"]["all"]
+    test, train = (details.reconstruction[split] for split in ("test", "train"))
+    found = details.anomaly[details.best_score]["test"]["all"]
     return {
-        **{key: details[key] for key in ("parameters", "flops", "latent")},
+        **{key: getattr(details, key) for key in ("parameters", "flops", "latent")},
         **{f"test_{name}": test[name] for name in ("haarpsi", "mse", "psnr", "ssim", "lsd")},
         **{f"train_{name}": train[name] for name in ("haarpsi", "mse", "lsd")},
         "auroc": found["auroc"],
-        "auroc_unseen_kind": details["unseen_kind"][details["best_score"]]["test"]["mean"],
+        "auroc_unseen_kind": details.unseen_kind[details.best_score]["test"]["mean"],
         "ap": found["ap"],
-        "panel_let_through": details["panel"][details["best_score"]]["share"],
+        "panel_let_through": details.panel[details.best_score].share,
     }
 
 
-def finite(value: Any) -> Any:
-    """The same structure with None in place of NaN and infinities, which JSON has no words for."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _warn(training: Outputs, details: dict[str, Any]) -> None:
+def _warn(training: Outputs, details: Details) -> None:
     """Say aloud what a reader of figures must know."""
-    best = details["best_score"]
-    passed = details["panel"][best]["let_through"]
+    best = details.best_score
+    passed = details.panel[best].let_through
     if passed:
         print(
             f"evaluate: {training.name}: score {best!r} calls normal what nobody would: "
             f"{named(passed)}",
             file=sys.stderr,
         )
-    space = details["latent_space"]
-    if space.get("collapsed"):
+    space = details.latent_space
+    if space.collapsed:
         print(
-            f"evaluate: {training.name}: posterior collapse: only {space['active_units']} of "
-            f"{details['latent']} latent elements carry anything; lower train.beta or lengthen "
+            f"evaluate: {training.name}: posterior collapse: only {space.active_units} of "
+            f"{details.latent} latent elements carry anything; lower train.beta or lengthen "
             "train.kl_warmup",
             file=sys.stderr,
         )

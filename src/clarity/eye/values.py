@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from clarity.details import read_details
 from clarity.errors import ClarityError, in_a_line
 from clarity.eye.draw import Deck, Trial
-from clarity.files import read_json
 from clarity.layout import Training
 from clarity.measures import MEASURES
 
@@ -99,24 +99,17 @@ def _of_details(
     training: Training, deck: Deck, keys: Sequence[str], places: range
 ) -> dict[str, dict[int, float]]:
     """Figures of details.json by place; one number for all places where the model has only one."""
-    path = training.details
-    try:
-        content = read_json(path)
-        part = content["latent_space" if deck.what == "interpolations" else "samples"]
-        found: dict[str, dict[int, float]] = {}
-        for key in keys:
-            figures = part.get(key)
-            if isinstance(figures, dict):
-                figures = figures[deck.split]
-            if isinstance(figures, list):
-                found[key] = {place: float(figure) for place, figure in enumerate(figures)}
-            elif figures is not None:
-                found[key] = dict.fromkeys(places, float(figures))
-    except FileNotFoundError:
-        raise ClarityError(f"{path}: no such file; evaluate the model (dvc repro)") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = in_a_line(error, 200)
-        raise ClarityError(f"{path}: broken ({reason}); restore it with dvc checkout") from None
+    content = read_details(training.details)
+    walks = deck.what == "interpolations"
+    found: dict[str, dict[int, float]] = {}
+    for key in keys:
+        figures = getattr(content.latent_space if walks else content.samples, key)
+        if isinstance(figures, Mapping):
+            figures = figures.get(deck.split)
+        if isinstance(figures, list):
+            found[key] = {place: float(figure) for place, figure in enumerate(figures)}
+        elif figures is not None:
+            found[key] = dict.fromkeys(places, float(figures))
     return found
 
 

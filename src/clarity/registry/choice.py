@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clarity.choice import val_figure as best_figure
+from clarity.details import read_details
 from clarity.errors import ClarityError
-from clarity.files import read_json
 from clarity.layout import Outputs
 from clarity.measures import MEASURES
 from clarity.params import AUROC, UNSEEN, Gate, Params
@@ -81,14 +81,16 @@ def challengers(
 
 def val_figure(training: Outputs, gate: Gate) -> float:
     """The gate's metric on `val`, as `evaluate` wrote it."""
-    details = read_json(training.details)
+    details = read_details(training.details, training.evaluated_by)
     try:
         if gate.metric in (AUROC, UNSEEN):
-            if (found := best_figure(details, details["best_score"])) is None:
-                raise KeyError(gate.metric)
-            return found
-        return float(details["reconstruction"]["val"][gate.metric])
-    except (KeyError, TypeError):
+            found = best_figure(details, details.best_score)
+        else:
+            found = details.reconstruction["val"][gate.metric]
+        if found is None:
+            raise KeyError(gate.metric)
+        return float(found)
+    except KeyError:
         raise ClarityError(
             f"{training.details}: no {gate.metric} on val to choose a challenger by; "
             "choose another gate.metric, or evaluate again"

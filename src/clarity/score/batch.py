@@ -159,13 +159,13 @@ def _run(path: Path, source: Source, registered: Registered, output: Path) -> No
 
 def unpromised(detector: Detector) -> str:
     """That the threshold promises no rate of false alarms, where too few normals set it."""
-    entry = detector.details.get("threshold", {}).get(detector.score_name, {})
-    if entry.get("promised", True):
+    entry = detector.details.threshold[detector.score_name]
+    if entry.promised:
         return ""
     known = len(detector.scorer.calibration.scores) if detector.scorer.calibration else 0
     return (
         f"the threshold is the largest score of {known} validation normals, too few for the stated "
-        f"{entry.get('false_alarm_rate', 0):.0%} of false alarms to be promised; p-values end at "
+        f"{entry.false_alarm_rate:.0%} of false alarms to be promised; p-values end at "
         f"{1 / (known + 1):.2g}"
     )
 

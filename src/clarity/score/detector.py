@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clarity.choice import FUSED
+from clarity.details import Details, read_details
 from clarity.errors import ClarityError, in_a_line
 from clarity.files import read_json, sha256_bytes, sha256_file
 from clarity.layout import Outputs, Shape
@@ -106,21 +107,21 @@ class Detector:
     pass.
     """
 
-    def __init__(self, model: Autoencoder, scorer: Scorer, details: dict[str, Any]) -> None:
+    def __init__(self, model: Autoencoder, scorer: Scorer, details: Details) -> None:
         self.model = model.eval()
         #: Of the images that it reads; others are brought to it as its training data were.
         self.shape: Shape = model.shape
         self.scorer = scorer
         self.details = details
-        self.score_name = str(details["best_score"])
+        self.score_name = details.best_score
         #: ``preprocess.white`` of the data it was trained and judged on.
-        self.white: int | None = details.get("white")
-        entry = details["threshold"][self.score_name]
-        self.threshold = float(entry["value"])
+        self.white: int | None = details.white
+        entry = details.threshold[self.score_name]
+        self.threshold = math.nan if entry.value is None else float(entry.value)
         if not math.isfinite(self.threshold):
             raise ValueError(f"the threshold of {self.score_name} is {self.threshold}")
         #: Share of normals above the threshold that it was set for.
-        self.stated_rate = float(entry["false_alarm_rate"])
+        self.stated_rate = entry.false_alarm_rate
         # PCA has buffers and no parameters.
         self.device = next(chain(model.parameters(), model.buffers())).device
 
@@ -137,7 +138,7 @@ class Detector:
                 raise ClarityError(f"{path}: missing; `dvc checkout` or `dvc repro` brings it back")
         try:
             model = rebuild(read_json(files.description), load_file(files.weights)).to(device)
-            detector = cls(model, load_scorer(files.scorer), read_json(files.details))
+            detector = cls(model, load_scorer(files.scorer), read_details(files.details))
             # Files that do not fit each other are found out here, not by the first request.
             black = np.zeros((1, *detector.shape.stored), np.uint8)
             found, _ = detector.scores(black)

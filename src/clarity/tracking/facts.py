@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clarity.compare.style import name_families, shade
+from clarity.details import Details, read_details
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes, sha256_file, sha256_tree
 from clarity.layout import INDEX, SOURCE, Outputs, Shape, Training
@@ -172,7 +173,7 @@ class Facts:
     training: Outputs
     params: dict[str, str]
     tags: dict[str, str]
-    details: dict[str, Any]
+    details: Details
     description: dict[str, Any]
     timings: dict[str, Any]
 
@@ -194,7 +195,7 @@ class Facts:
             TAG_IDENTITY: identity_of(training),
         }
         timings = read_json(training.timings) if training.timings.is_file() else {}
-        details = read_json(training.details)
+        details = read_details(training.details, training.evaluated_by)
         description = read_json(training.description)
         # Known only when the network is built: the bottleneck of a convolutional one, the size.
         counts = {name: str(description[name]) for name in ("latent", "parameters")}
@@ -236,10 +237,10 @@ class Facts:
         under ``SPLIT by score``.
         """
         found: dict[str, Any] = {}
-        for split, values in self.details["reconstruction"].items():
+        for split, values in self.details.reconstruction.items():
             found |= {f"{split}/{name}": value for name, value in flatten(values)}
-        best = self.details["best_score"]
-        for score, splits in self.details["anomaly"].items():
+        best = self.details.best_score
+        for score, splits in self.details.anomaly.items():
             for split, kinds in splits.items():
                 for kind, values in kinds.items():
                     for name, value in flatten(values):
@@ -249,21 +250,22 @@ class Facts:
                             found[f"{split}/{name if name != 'n' else 'judged_images'}"] = value
                         elif score == best and name != "n":
                             found[f"{split} by kind/{name} {kind}"] = value
-        for name, value in self.details.get("threshold", {}).get(best, {}).items():
+        known = self.details.known()
+        for name, value in known["threshold"].get(best, {}).items():
             found[f"threshold/{name}"] = value
-        unseen = self.details.get("unseen_kind", {}).get(best, {})
-        for split, kinds in unseen.items():
-            for kind, value in kinds.items():
+        unseen = self.details.unseen_kind.get(best, {})
+        for split, areas in unseen.items():
+            for kind, value in areas.items():
                 name = f"{split}/auroc_unseen_kind"
                 found[name if kind == "mean" else f"{split} unseen kind/auroc {kind}"] = value
-        panel = self.details.get("panel", {}).get(best, {})
-        found["panel/let_through"] = panel.get("share")
-        for signal, weight in (self.details.get("fused_weights") or {}).items():
+        if best in self.details.panel:
+            found["panel/let_through"] = self.details.panel[best].share
+        for signal, weight in (self.details.fused_weights or {}).items():
             found[f"fused/weight {signal}"] = weight
         for group in ("latent_space", "samples"):
-            found |= {f"{group}/{k}": v for k, v in flatten(self.details.get(group, {}))}
+            found |= {f"{group}/{k}": v for k, v in flatten(known.get(group, {}))}
         for name in ("parameters", "flops", "weight_bytes", "latent"):
-            found[f"cost/{name}"] = self.details.get(name, self.description.get(name))
+            found[f"cost/{name}"] = known[name]
         if parameters := found["cost/parameters"]:
             # The UI's scatter plots have no logarithmic axis.
             found["cost/log10_parameters"] = math.log10(parameters)

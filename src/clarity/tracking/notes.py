@@ -42,15 +42,15 @@ def what(facts: Facts) -> str:
     details = facts.details
     widths = facts.params.get("widths")
     shape = f", widths {widths}" if widths else ""
-    if members := details.get("members"):
+    if members := details.members:
         return (
             f"**{facts.training.model}**, an ensemble of {', '.join(members)}: the mean of what "
-            f"they reconstruct, {details['parameters']:,} parameters."
+            f"they reconstruct, {details.parameters:,} parameters."
         )
     return (
-        f"**{facts.training.model}**, seed {details['seed']}: family "
-        f"`{details['family']}`{shape}, bottleneck of {details['latent']:,} elements, "
-        f"{details['parameters']:,} parameters."
+        f"**{facts.training.model}**, seed {details.seed}: family "
+        f"`{details.family}`{shape}, bottleneck of {details.latent:,} elements, "
+        f"{details.parameters:,} parameters."
     )
 
 
@@ -61,15 +61,15 @@ def run_note(facts: Facts, run_id: str, version: str) -> str:
         lines.append(picture(run_id, "figures/grid.png", "original, reconstruction, error map"))
     lines += [
         figures_table(facts),
-        f"Anomaly score: `{facts.details['best_score']}` (best on validation).",
+        f"Anomaly score: `{facts.details.best_score}` (best on validation).",
     ]
     return "\n\n".join(lines)
 
 
 def model_card(facts: Facts, data: Dataset) -> str:
     """The card of a model version (Mitchell et al. 2019: model, use, data, figures, limits)."""
-    best = facts.details["best_score"]
-    threshold = facts.details.get("threshold", {}).get(best, {})
+    best = facts.details.best_score
+    threshold = facts.details.threshold.get(best)
     kinds = sorted(
         (key.removeprefix("test by kind/auroc "), value)
         for key, value in facts.metrics.items()
@@ -89,12 +89,12 @@ def model_card(facts: Facts, data: Dataset) -> str:
     ]
     if kinds:
         lines.append("AUROC by kind: " + ", ".join(f"{kind} {value:.3f}" for kind, value in kinds))
-    if value := threshold.get("value"):
+    if threshold and threshold.value is not None:
         lines.append(
-            f"Threshold {value:.6g}, set on validation normals alone at a false-alarm rate of "
-            f"{threshold.get('false_alarm_rate', float('nan')):.0%}; on the test set it gave "
-            f"{_count(threshold.get('test_false_alarms'))} false alarms and "
-            f"{_count(threshold.get('test_misses'))} misses."
+            f"Threshold {threshold.value:.6g}, set on validation normals alone at a false-alarm "
+            f"rate of {threshold.false_alarm_rate:.0%}; of the test images it calls "
+            f"{_share(threshold.test_false_alarms)} of the normals anomalous and misses "
+            f"{_share(threshold.test_misses)} of the anomalies."
         )
     lines += [
         "## Data",
@@ -111,13 +111,8 @@ def model_card(facts: Facts, data: Dataset) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def _count(value: Any) -> str:
-    """A count, or a share where it is one."""
-    if value is None:
-        return "unknown"
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:.1%}"
-    return f"{int(value):,}"
+def _share(value: float | None) -> str:
+    return "an unknown share" if value is None else f"{value:.1%}"
 
 
 def sentences(verdicts: Any) -> list[str]:

@@ -336,7 +336,7 @@ def _test_table(one: Facts) -> Any:
 
     frame = pd.read_parquet(one.training.per_image)
     frame = frame[frame["split"] == "test"]
-    score = f"score_{one.details['best_score']}"
+    score = f"score_{one.details.best_score}"
     columns = [c for c in ("haarpsi", "mse", "ssim", "psnr", "kind") if c in frame]
     shown = frame[["id"]].copy()
     if score in frame:
