@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 from project import Project
-from test_tracking_server import free_port
+
+from pipelines.server import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

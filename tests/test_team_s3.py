@@ -16,9 +16,9 @@ import boto3
 import pytest
 from project import Project
 from test_team import refused
-from test_tracking_server import free_port
 
 from clarity.files import sha256_tree
+from pipelines.server import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -19,7 +19,7 @@ from clarity.tune import study as studies
 from clarity.tune.space import KNOBS, changes, committed, distributions
 from clarity.tune.trial import changed
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 MODEL = "conv-small"
 
 

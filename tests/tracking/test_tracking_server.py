@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 from tracking_world import ROOT
+
+from pipelines.server import free_port
 
 
 def start(root: Path, port: int) -> subprocess.Popen[str]:
@@ -27,12 +28,6 @@ def start(root: Path, port: int) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from clarity.train.fingerprint import fingerprint
 from clarity.train.listener import NullListener
 from clarity.train.stage import run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 MODELS = {
     "fcn": {"family": "fcn", "widths": [16], "latent": 3},
     "conv": {"family": "conv", "widths": [4, 8]},

@@ -23,7 +23,7 @@ from clarity.models.fcn import FullyConnected
 from clarity.models.vae import Variational
 from clarity.params import FAMILIES, Model, load_params
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PARAMETERS = {
     "fcn-large": 55_893_043,
     "fcn-medium": 25_464_099,

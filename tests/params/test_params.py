@@ -16,7 +16,7 @@ from clarity.errors import ClarityError
 from clarity.params import load_params
 from clarity.presets import apply_preset
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def clarity(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,7 @@ from clarity.models.build import build, describe
 from clarity.params import Model, parse_params
 from clarity.presets import combine
 
-PARAMS = Path(__file__).parent / "params.yaml"
+PARAMS = Path(__file__).parent.parent / "params.yaml"
 
 
 def content() -> dict:

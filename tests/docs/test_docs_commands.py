@@ -1,6 +1,6 @@
 """Every command that README and docs name exists, with its sub-commands and options.
 
-What can be run is run by tests/test_docs_run.py.
+What can be run is run by tests/docs/test_docs_run.py.
 """
 
 from __future__ import annotations

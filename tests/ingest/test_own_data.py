@@ -15,7 +15,7 @@ def bare(path: Path) -> Project:
     """A project folder with git, DVC and our ignore files, and nothing that has run."""
     project = Project(path)
     path.mkdir(parents=True)
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent.parent
     for part in (".gitignore", ".dvcignore"):
         shutil.copy(root / part, path)
     (path / "data" / "own").mkdir(parents=True)

@@ -16,7 +16,6 @@ from pathlib import Path
 import mlflow
 import pytest
 from test_tracking_live import train
-from test_tracking_server import free_port
 from tracking_world import EPOCHS, write_world
 
 from clarity.layout import Training
@@ -24,6 +23,7 @@ from clarity.params import load_params
 from clarity.score.registered import find_version, identity_of, load_registered
 from clarity.store import experiment_id, open_store
 from clarity.tracking import publish
+from pipelines.server import free_port
 
 
 @pytest.fixture(scope="module")
