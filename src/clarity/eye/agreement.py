@@ -14,6 +14,7 @@ from scipy import stats
 from clarity.eye.answers import LEFT, NEITHER, RIGHT
 from clarity.eye.looks import Looks
 from clarity.eye.values import Asked
+from clarity.files import finite
 from clarity.statistics.shares import Share, design_effect, share_interval
 
 #: Parts of the looks for which every measure is judged.
@@ -176,7 +177,7 @@ def as_json(
         "looks": asdict(steady),
         "agreement": [
             {"measure": item.measure.key, "part": item.part}
-            | ({} if item.share is None else _finite(asdict(item.share)))
+            | ({} if item.share is None else finite(asdict(item.share)))
             for item in found
         ],
         "contests": [asdict(contest) for contest in fought],
@@ -187,10 +188,3 @@ def as_csv(content: dict[str, Any]) -> str:
     """The agreements of `as_json` as a table."""
     text: str = pd.DataFrame(content["agreement"]).to_csv(index=False, lineterminator="\n")
     return text
-
-
-def _finite(content: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not np.isfinite(value) else value
-        for key, value in content.items()
-    }
