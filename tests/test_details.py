@@ -58,7 +58,7 @@ def test_a_broken_one_is_one_line(change, line: str, tmp_path: Path) -> None:
     assert line in str(told.value)
     assert str(told.value).endswith("run `dvc repro -f evaluate@small-0`")
     assert "\n" not in str(told.value)
-    for content in ("[]", "{", ""):
-        path.write_text(content)
+    for text in ("[]", "{", ""):
+        path.write_text(text)
         with pytest.raises(ClarityError, match=r"broken|not valid JSON"):
             read_details(path)

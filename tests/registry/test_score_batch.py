@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from data_helpers import SHAPE
+from data_helpers import SHAPE, clarity_here
 from PIL import Image
 
 from clarity.errors import ClarityError
@@ -20,6 +20,7 @@ from clarity.registry.promote import run as promote
 from clarity.score import batch
 from clarity.score.detector import Detector, Files
 from clarity.score.sources import Reading, open_source
+from clarity.store import open_store
 
 FILES = {"scores.csv", "scores.parquet", "rejected.csv", "most_anomalous.png", "summary.json"}
 
@@ -51,6 +52,30 @@ def test_an_array_by_the_champion(champion: Detector, monkeypatch: pytest.Monkey
     assert summary["anomalous"] == int(table["anomaly"].sum())
     with Image.open("out/most_anomalous.png") as sheet:
         assert min(sheet.size) > 300
+
+
+def test_a_machine_that_only_scores_names_the_store_and_needs_no_project(
+    champion: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Path("mlruns/mlflow.db").resolve()
+    Image.fromarray(np.load(normals("test"))[0]).save(tmp_path / "one.png")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
+    result = clarity_here(Path.cwd(), "score", "../one.png")
+    assert result.code == 0, result.complained
+    table = pd.read_csv("scores/scores.csv")
+    expected = champion.judge(np.load(store.parent.parent / normals("test"))[:1]).score[0]
+    assert table["score"].tolist() == [pytest.approx(expected)]
+    result = clarity_here(Path.cwd(), "lineage", "champion")
+    assert result.code == 0, result.complained
+    assert "version 3 (pca-8-0, champion)" in result.said
+    # Two models, and nothing says which is meant.
+    open_store().create_registered_model("another")
+    result = clarity_here(Path.cwd(), "score", "../one.png")
+    assert result.code == 2
+    assert "the store registers another, clarity; go to the project" in result.complained
+    assert result.complained.count("\n") == 1
 
 
 def test_a_folder_with_things_that_are_no_pictures(champion: Detector) -> None:

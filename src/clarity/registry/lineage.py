@@ -9,7 +9,7 @@ from pathlib import Path
 from clarity.errors import ClarityError
 from clarity.files import sha256_file
 from clarity.layout import INDEX, Ensemble, Outputs, Training
-from clarity.params import NAME, load_params
+from clarity.params import NAME
 from clarity.redact import printable
 from clarity.registry.history import History
 from clarity.registry.reading import Reader, Record, matching, open_reader
@@ -28,6 +28,7 @@ from clarity.score.registered import (
     TAG_SEED,
     TAG_STAGE,
     TAG_WEIGHTS,
+    registered_name,
 )
 
 #: Chains printed in full; more are only listed.
@@ -52,7 +53,7 @@ def show(name: str) -> None:
     """
     from rich.console import Console
 
-    registered = load_params().gate.name
+    registered = registered_name()
     found = find(open_reader(registered), name.strip())
     history = History()
     # No wrapping: what is printed is to be copied.

@@ -77,18 +77,17 @@ def load_registered(
 
     Args:
         wanted: ``champion``, ``challenger``, ``3`` or ``v3``.
-        name: of the registered model; None: ``gate.name`` of params.yaml.
+        name: of the registered model; None: what `registered_name` says.
         root: the project's, where we are not in it.
 
     Raises:
         ClarityError: no such version or alias, or its files are gone or broken.
     """
-    from clarity.params import load_params
     from clarity.score.foreign import foreign
     from clarity.store import open_store
 
     here = root or Path()
-    name = name or load_params(here / PARAMS).gate.name
+    name = name or registered_name(here)
     number, tags = find_version(open_store(root), name, wanted)
     found = Registered(
         name,
@@ -101,6 +100,29 @@ def load_registered(
         advice = "`clarity promote` puts a model of this data before the gate"
         print(f"clarity: {found.label} {note}; {advice}", file=sys.stderr)
     return found
+
+
+def registered_name(root: Path = Path()) -> str:
+    """``gate.name`` of the project's params.yaml; where there is no project, the store's own model.
+
+    Raises:
+        ClarityError: params.yaml has a mistake; or there is no project, and not one model alone.
+    """
+    from clarity.params import load_params
+    from clarity.store import open_store, paged
+
+    if (root / PARAMS).is_file():
+        return load_params(root / PARAMS).gate.name
+    client = open_store()
+    names = [
+        model.name
+        for model in paged(lambda token: client.search_registered_models(page_token=token))
+    ]
+    if len(names) == 1:
+        return str(names[0])
+    found = f"registers {', '.join(map(printable, names))}" if names else "registers no model"
+    mend = "go to the project whose gate.name is meant" if names else "`dvc repro` publishes there"
+    raise ClarityError(f"{PARAMS}: no such file here, and the store {found}; {mend}")
 
 
 def find_version(client: MlflowClient, name: str, wanted: str) -> tuple[int, dict[str, str]]:

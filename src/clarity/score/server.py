@@ -45,13 +45,18 @@ def application(model: str) -> tuple[FastAPI, str]:
     """The ASGI application that answers for a version, and how the version is called."""
     # Before MLflow is imported: scoring needs no tracing of its own requests.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from clarity.params import load_params
     from clarity.redact import printable
     from clarity.score.foreign import foreign
-    from clarity.score.registered import TAG_NAME, files_of, find_version, folder_of
+    from clarity.score.registered import (
+        TAG_NAME,
+        files_of,
+        find_version,
+        folder_of,
+        registered_name,
+    )
     from clarity.store import open_store
 
-    name = load_params().gate.name
+    name = registered_name()
     number, tags = find_version(open_store(), name, model)
     files_of(name, number, tags)  # says in one line what MLflow would say in a traceback
     import mlflow
