@@ -38,7 +38,7 @@ from clarity.score.registered import (
 from clarity.tracking import keys
 
 #: Raise when the same outputs are to be shown differently, so that they are published anew.
-FORMAT = 1
+FORMAT = 2
 #: Columns of curves.csv that are axes, not curves.
 AXES = ("epoch", "step")
 
