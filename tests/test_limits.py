@@ -35,11 +35,12 @@ QUICK = ("train",)
 
 
 def limited(project: Project, kind: int, most: int, *command: str) -> subprocess.CompletedProcess:
-    """Run a command that may use at most so much of a resource."""
+    """Run a command that may use at most so much of a resource, and that nobody else takes from."""
+    measured = "COVERAGE"  # `make coverage` writes a database as the command ends
     return subprocess.run(
         ["clarity", *command],
         cwd=project.path,
-        env=project.environment,
+        env={k: v for k, v in project.environment.items() if not k.startswith(measured)},
         preexec_fn=lambda: resource.setrlimit(kind, (most, most)),
         capture_output=True,
         text=True,
