@@ -83,6 +83,10 @@ def prefect_problem(words: list[str]) -> str:
 
 
 def python_problem(words: list[str]) -> str:
+    if words == ["-m", "pipelines"]:
+        return ""
+    if words[:2] == ["-m", "pipelines"]:  # a command of it is a module below it
+        words = ["-m", f"pipelines.{words[2]}", *words[3:]]
     if words[:1] == ["-m"] and words[1].startswith("pipelines."):
         name = words[1]
         if not (ROOT / f"{name.replace('.', '/')}.py").is_file():
@@ -166,6 +170,7 @@ def test_the_look_up_finds_what_is_wrong() -> None:
         "prefect deployment rum x/y",
         "prefect deployment run x/y --atonce",
         "python -m pipelines.nothing",
+        "python -m pipelines nothing",
         "python -m pipelines.reproduce --maxparallel 2",
         "mlflow servers",
         "frobnicate x | tr -d y",
