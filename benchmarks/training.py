@@ -33,7 +33,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +53,7 @@ from clarity.train.checkpoint import Checkpoint
 from clarity.train.data import Images
 from clarity.train.loop import Setting, fit
 from clarity.train.setup import resolve_precision
+from clarity.train.step import autocast
 
 #: Steps that warm up, uncounted.
 WARM = 5
@@ -79,17 +79,12 @@ class Case:
         self.network = build(params.model(name), name, shape).to(device)
         count = max(batch, min(IMAGES, 20 * batch))
         stored = np.random.default_rng(0).integers(0, 256, (count, *shape.stored), np.uint8)
-        self.images = Images(stored, device)
+        self.stored, self.images = stored, Images(stored, device)
         self.gflop = gflop_per_image(self.network)
         self.steps = WARM
 
     def fresh(self) -> Autoencoder:
         return copy.deepcopy(self.network).train()
-
-    def autocast(self) -> Any:
-        if self.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
 
     def settled(self) -> float:
         """The clock, once the device has done all that it was given."""
@@ -136,7 +131,7 @@ def bare(case: Case) -> float:
 
     def step() -> None:
         network.zero_grad(set_to_none=True)
-        with case.autocast():
+        with autocast(case.device, case.precision):
             loss, _ = network.training_loss(x, 1.0)
         torch.autograd.backward(loss)
 
@@ -150,7 +145,7 @@ def plain(case: Case) -> float:
     def step() -> None:
         x = to_input(case.images.rows(torch.randint(0, len(case.images), (case.batch,))))
         optimizer.zero_grad()
-        with case.autocast():
+        with autocast(case.device, case.precision):
             loss = network.training_loss(x, 1.0)[0]
         torch.autograd.backward(loss)
         optimizer.step()
@@ -180,13 +175,12 @@ def lightning(case: Case) -> float:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.Adam(self.parameters(), lr=case.recipe.learning_rate)
 
-    pixels = torch.from_numpy(np.asarray(case.images._stored))
+    pixels = torch.from_numpy(case.stored)
     loader = torch.utils.data.DataLoader(
         torch.utils.data.TensorDataset(pixels), case.batch, shuffle=True, drop_last=True
     )
-    steps = max(case.steps, WARM)
     trainer = library.Trainer(
-        max_steps=steps + WARM,
+        max_steps=case.steps + WARM,
         max_epochs=-1,
         accelerator="gpu" if case.device.type == "cuda" else "cpu",
         devices=1,
@@ -198,7 +192,7 @@ def lightning(case: Case) -> float:
         inference_mode=False,
     )
     trainer.fit(Module(), loader)
-    return case.batch * steps / (case.settled() - marks[0])
+    return case.batch * case.steps / (case.settled() - marks[0])
 
 
 def contenders() -> dict[str, Contender]:

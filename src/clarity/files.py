@@ -79,16 +79,20 @@ def _sweep(path: Path) -> None:
     prefix = f".{path.name}."
     for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp{glob.escape(path.suffix)}"):
         owner = leftover.name.removeprefix(prefix).split(".")[0]
-        if owner.isdigit() and not _runs(int(owner)):
+        if owner.isdigit() and running(int(owner)) is None:
             leftover.unlink(missing_ok=True)
 
 
-def _runs(pid: int) -> bool:
-    """Whether a process is at work: not one that has ended and whose parent has not asked yet."""
+def running(pid: int) -> psutil.Process | None:
+    """The process of this number, if it is at work.
+
+    One that has ended, and whose parent has not asked after it yet, is not.
+    """
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process
     except psutil.NoSuchProcess:
-        return False
+        return None
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from clarity.files import running
 from clarity.layout import CHECKPOINTS, Training
 
 #: Set by DVC for every command of a stage, and for no other process.
@@ -36,12 +37,8 @@ def alive(owner: Mapping[str, int | float | str]) -> bool:
     """Whether the process that ``identity`` described still runs, as far as this host can tell."""
     if owner.get("host") != os.uname().nodename:
         return True
-    try:
-        process = psutil.Process(int(owner["pid"]))
-        running = process.status() != psutil.STATUS_ZOMBIE
-        return running and abs(process.create_time() - float(owner["started"])) < 2
-    except psutil.NoSuchProcess:
-        return False
+    process = running(int(owner["pid"]))
+    return process is not None and abs(process.create_time() - float(owner["started"])) < 2
 
 
 def when_gone(owner: Mapping[str, int | float | str], then: Callable[[], None]) -> None:

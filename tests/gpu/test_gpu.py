@@ -5,7 +5,6 @@ Only where there is a GPU: `make test-gpu`.
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,10 +15,10 @@ import pandas as pd
 import pytest
 import torch
 from evaluated import EVALUATE, MODELS, TRAIN, make_world, run
-from ruamel.yaml import YAML
+from project import Project
 from safetensors.torch import load_file
 
-from clarity.files import sha256_tree
+from clarity.files import read_json, sha256_tree
 
 pytestmark = [
     pytest.mark.gpu,
@@ -48,27 +47,11 @@ run(sys.argv[1], 0, Impatient())
 """
 
 
-def change(project: Path, **values: Any) -> None:
-    yaml = YAML()
-    params = yaml.load((project / "params.yaml").read_text())
-    for key, value in values.items():
-        if isinstance(value, dict):
-            params[key].update(value)
-        else:
-            params[key] = value
-    with (project / "params.yaml").open("w") as file:
-        yaml.dump(params, file)
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every family and loss trained for five epochs and evaluated on the GPU."""
     path = make_world(tmp_path_factory.mktemp("gpu") / "project", ALL, "auto")
-    change(path, train={"epochs": 5})
+    Project(path).change({"train": {"epochs": 5}})
     run(path, "-c", TRAIN, *ALL)
     run(path, "-c", EVALUATE, *ALL)
     return path
@@ -76,7 +59,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_auto_is_the_gpu_and_its_half_precision(project: Path) -> None:
     for name in ALL:
-        found = read(project / f"models/{name}-0/provenance.json")
+        found = read_json(project / f"models/{name}-0/provenance.json")
         assert found["device"] == "cuda"
         expected = "fp32" if name == "conv-fp32" else "bf16"
         assert found["parameters"]["train"]["precision"] == expected
@@ -128,7 +111,7 @@ def test_the_same_weights_are_judged_alike_by_both_processors(
     other = tmp_path / "cpu"
     shutil.copytree(project, other, symlinks=True)
     shutil.rmtree(other / "evaluations")
-    change(other, device="cpu")
+    Project(other).change({"device": "cpu"})
     run(other, "-c", EVALUATE, *ALL)
     for name in ALL:
         tables = [
@@ -143,7 +126,7 @@ def test_the_same_weights_are_judged_alike_by_both_processors(
                 np.testing.assert_allclose(
                     a, b, rtol=2e-3, atol=2e-3 * b.abs().max(), err_msg=f"{name} {column}"
                 )
-        best = [read(one / f"evaluations/{name}-0/metrics.json") for one in (project, other)]
+        best = [read_json(one / f"evaluations/{name}-0/metrics.json") for one in (project, other)]
         for key, value in best[1].items():
             if key != "panel_let_through":  # a picture at the threshold may fall to either side
                 # A pair of the few images that changes places moves an area by 0.004.

@@ -189,12 +189,13 @@ def average_precision(model: ModelResults) -> float | None:
 def false_alarms(model: ModelResults, results: Results, confidence: float) -> Row:
     """Share of test normals above the best score's threshold, beside the rate it was set for."""
     found = [content.threshold.get(model.best_score) for content in model.details]
+    known = [one for one in found if one is not None and one.value is not None]
     names = ("false_alarm_rate", "false_alarms", "false_alarms_low", "false_alarms_high", "misses")
     row: Row = dict.fromkeys(names)
-    if not all(one and one.value is not None for one in found):
+    if len(known) < len(found):
         return row
     normal = (results.test["label"] == 0).to_numpy()
-    limits = np.array([one.value for one in found if one], dtype=np.float64)
+    limits = np.array([one.value for one in known], dtype=np.float64)
     raised = model.scores[model.best_score] > limits[:, None]
     interval = mean_interval(
         raised[:, normal].astype(np.float64),
@@ -205,7 +206,7 @@ def false_alarms(model: ModelResults, results: Results, confidence: float) -> Ro
     )
     _put(row, "false_alarms", never(interval))
     row["misses"] = float(1 - raised[:, ~normal].mean())
-    row["false_alarm_rate"] = found[0].false_alarm_rate if found[0] else None
+    row["false_alarm_rate"] = known[0].false_alarm_rate
     return row
 
 
