@@ -42,13 +42,13 @@ lock: | $(UV) ## Compile pyproject.toml's dependencies into requirements.txt
 
 repro: $(READY) ## The main job: every model, trained, evaluated, compared, published
 	@clarity check
-	dvc repro
+	python -m pipelines.reproduce --no-prefect
 	clarity promote
 	clarity answer
 
 repro-full: $(READY) ## The same with three seeds and the VAEs (edits params.yaml)
 	@clarity preset full
-	dvc repro
+	python -m pipelines.reproduce --no-prefect
 	clarity promote
 	clarity answer
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from clarity.errors import ClarityError, in_a_line
-from clarity.layout import LOCK
 
 #: DVC's words for a lock that somebody else holds.
 BUSY = re.compile(r"Unable to acquire lock|is busy, it is being blocked|database is locked", re.I)
@@ -206,32 +205,3 @@ def _reason(changes: Iterable[str | Mapping[str, Any]]) -> str:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             parts.append(f"{kind}: {', '.join(names[:3])}{more}")
     return "; ".join(parts)
-
-
-def locked_stages() -> list[str]:
-    """Names in ``dvc.lock``, in its order."""
-    from dvc.utils.serialize import load_yaml
-
-    return list(load_yaml(LOCK).get("stages", {})) if Path(LOCK).exists() else []
-
-
-def order_lock(graph: Graph, before: list[str]) -> None:
-    """Put stages that are new in ``dvc.lock`` in the order in which ``dvc repro`` adds them.
-
-    DVC adds a stage to the file when it ends. Where several run at once that order is chance, and
-    the file would differ in bytes, though not in meaning, from that of ``dvc repro``.
-    """
-    from dvc.utils.serialize import modify_yaml
-
-    now = locked_stages()
-    new = set(now) - set(before)
-    rank = {name: place for place, name in enumerate(graph.plan)}
-    wanted = [name for name in now if name not in new]
-    wanted += sorted(new, key=lambda name: rank.get(name, len(rank)))
-    if wanted == now:
-        return
-    with repository() as repo, repo.lock, modify_yaml(LOCK) as content:
-        stages = content["stages"]
-        for name in wanted:
-            # Moved to the end one by one: the file's own layout stays.
-            stages[name] = stages.pop(name)

@@ -129,6 +129,11 @@ def stop_all() -> None:
         group.stop()
 
 
+def pause(seconds: float) -> bool:
+    """Wait so long, or until this process is told to end; whether it was not."""
+    return not _stopping.wait(seconds)
+
+
 def leave(why: str, grace: float = 10.0) -> NoReturn:
     """End this process from any of its threads, and first all that it runs; exit code 1.
 

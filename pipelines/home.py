@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from clarity.errors import ClarityError
@@ -73,5 +74,17 @@ def migrate_database() -> None:
 
 
 def cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores this process may use, a container's share where it runs in one."""
+    from joblib import cpu_count  # type: ignore[import-untyped]
+
+    return int(cpu_count())
+
+
+def memory() -> int:
+    """Bytes of memory that can be had, in a container at most its limit."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError):  # another kind of group; "max": no limit
+        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return free

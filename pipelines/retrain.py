@@ -19,7 +19,10 @@ def main(
     include_flagged: Annotated[
         bool, typer.Option(help="Train on pictures that were flagged as anomalous, too.")
     ] = False,
-    max_parallel: Annotated[int, typer.Option(help="Stages at once.")] = 1,
+    max_parallel: Annotated[
+        int | None,
+        typer.Option(help="Stages at once; default: as many as there is room for."),
+    ] = None,
     promote: Annotated[bool, typer.Option(help="Put the best model before the gate.")] = True,
 ) -> None:
     """Take in new pictures; train, compare and promote where there is a reason to."""

@@ -26,7 +26,7 @@ def retrain(
     scores: str = "scores",
     include_flagged: bool = False,
     enough: float = 0.05,
-    max_parallel: int = 1,
+    max_parallel: int | None = None,
     timeout: float | None = None,
     promote: bool = True,
 ) -> State:
@@ -40,7 +40,8 @@ def retrain(
         scores: Folder of `score`'s tables: of what it handled, only what they call normal is taken.
         include_flagged: Whether to train on pictures that were flagged as anomalous, too.
         enough: New pictures that are a reason by themselves, as a share of the training images.
-        max_parallel: Stages at once. Times `threads` in params.yaml at most the machine's cores.
+        max_parallel: Stages at once; fewer where that times `threads` exceeds the cores. Empty: as
+            many as cores and memory have room for.
         timeout: Seconds after which a stage is killed with all it started. Empty: no limit.
         promote: Whether to put the best model before the promotion gate afterwards.
     """

@@ -12,6 +12,9 @@ from pipelines import groups
 from pipelines.graph import BUSY, mend_rwlock
 from pipelines.supervise import TIMED_OUT
 
+#: Seconds before a stage that met somebody else's lock is tried again: in all three quarters of an
+#: hour, for a `dvc repro` beside this one (Prefect allows 50 delays).
+DELAYS = [2.0, 4.0, 8.0, 16.0, *[60.0] * 46]
 _TORN = re.compile(r"RWLock-file .*JSON structure is corrupted", re.I)
 _RAN_AND_FAILED = re.compile(r"failed to run: .*exited with (-?\d+)")
 #: DVC's advice after every stage, which says nothing about the run.

@@ -115,7 +115,6 @@ def networks() -> None:
 @app.command(rich_help_panel=STAGES)
 def train(model: Model, seed: Seed) -> None:
     """Train one model from one seed."""
-    from clarity.announce import announced
     from clarity.inputs import unchanged
     from clarity.layout import Training
     from clarity.processes import one_at_a_time
@@ -125,7 +124,7 @@ def train(model: Model, seed: Seed) -> None:
     alone = one_at_a_time(Training(model, seed))
     declared = unchanged("train", model=model, seed=seed)
     with alone, declared, LiveMirror.of_training(model, seed) as mirror:
-        run(model, seed, listener=announced(mirror, model))
+        run(model, seed, listener=mirror)
 
 
 @app.command(rich_help_panel=STAGES)

@@ -21,6 +21,8 @@ from clarity.layout import CHECKPOINTS, Training
 
 #: Set by DVC for every command of a stage, and for no other process.
 STAGE = "DVC_STAGE"
+#: Set for a process whose output is followed line by line: a training says every epoch.
+FOLLOWED = "CLARITY_FOLLOWED"
 #: Locks that this process holds until its end.
 _HELD: list[FileLock] = []
 #: Seconds between two looks at a starter, and from SIGTERM until a process that goes on is ended.

@@ -11,7 +11,8 @@ from ruamel.yaml import YAML
 from tools import Run, environment, until
 
 from clarity.errors import ClarityError
-from pipelines.graph import order_lock, read_graph
+from pipelines.graph import read_graph
+from pipelines.lock import order_lock
 from pipelines.stage import StageFailed, run_stage
 
 

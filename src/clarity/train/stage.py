@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import resource
 import shutil
 import statistics
@@ -27,6 +28,7 @@ from clarity.models.base import Autoencoder
 from clarity.models.build import describe
 from clarity.models.pca import PrincipalComponents
 from clarity.params import Train, load_params, loss_words
+from clarity.processes import FOLLOWED
 from clarity.train.budget import ALIKE, COMPUTE
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.components import fit_components
@@ -126,6 +128,7 @@ class _Reporter:
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("", total=self._epochs, mse="")
+        self._pause = 0.0 if os.environ.get(FOLLOWED) else QUIET_SECONDS
         self._told = time.monotonic()
 
     def __enter__(self) -> _Reporter:
@@ -149,7 +152,7 @@ class _Reporter:
         self._tell(state.rows[-1], state.speeds[-1])
         error = f"val MSE {state.rows[-1]['val_mse']:.5f}"
         self._bar.update(self._task, completed=epoch, mse=error)
-        if self._bar.disable and time.monotonic() - self._told > QUIET_SECONDS:
+        if self._bar.disable and time.monotonic() - self._told > self._pause:
             # A log has no bar; it gets a line now and then, or a training looks as if it hung.
             name = f"{self._setting.name}-{self._setting.seed}"
             print(f"train: {name}: epoch {epoch} of {self._epochs}, {error}", flush=True)

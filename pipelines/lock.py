@@ -1,0 +1,58 @@
+"""``dvc.lock`` in the order of plain ``dvc repro``, whatever the order in which stages ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clarity.files import read_json, write_json
+from clarity.layout import LOCK
+from pipelines.graph import Graph, repository
+from pipelines.home import home
+
+#: What dvc.lock held before a run that was cut off, so that the next one can still order it.
+_BEFORE = "locked.json"
+
+
+@contextmanager
+def ordered_lock(graph: Graph) -> Iterator[None]:
+    """Run stages within it: afterwards new ones stand in ``dvc.lock`` as ``dvc repro`` adds them.
+
+    What a run that was cut off had added is put in order, too, by the one that takes it up.
+    """
+    note = home() / _BEFORE
+    if not note.exists():
+        write_json(note, locked_stages())
+    yield
+    order_lock(graph, list(read_json(note)))
+    note.unlink(missing_ok=True)
+
+
+def locked_stages() -> list[str]:
+    """Names in ``dvc.lock``, in its order."""
+    from dvc.utils.serialize import load_yaml
+
+    return list(load_yaml(LOCK).get("stages", {})) if Path(LOCK).exists() else []
+
+
+def order_lock(graph: Graph, before: list[str]) -> None:
+    """Put stages that are new in ``dvc.lock`` in the order in which ``dvc repro`` adds them.
+
+    DVC adds a stage to the file when it ends. Where several run at once that order is chance, and
+    the file would differ in bytes, though not in meaning, from that of ``dvc repro``.
+    """
+    from dvc.utils.serialize import modify_yaml
+
+    now = locked_stages()
+    new = set(now) - set(before)
+    rank = {name: place for place, name in enumerate(graph.plan)}
+    wanted = [name for name in now if name not in new]
+    wanted += sorted(new, key=lambda name: rank.get(name, len(rank)))
+    if wanted == now:
+        return
+    with repository() as repo, repo.lock, modify_yaml(LOCK) as content:
+        stages = content["stages"]
+        for name in wanted:
+            # Moved to the end one by one: the file's own layout stays.
+            stages[name] = stages.pop(name)
