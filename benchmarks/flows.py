@@ -143,7 +143,7 @@ def main(
         upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
         subprocess.run(upgrade, env=env, check=True, capture_output=True)
         (home / ".migrated").touch()
-        from pipelines.server import free_port, launch, wait_until_up
+        from pipelines.processes.server import free_port, launch, wait_until_up
 
         port = free_port()
         server = launch(port, lasting=True)

@@ -1,4 +1,4 @@
-"""Prefect flows: when and where the stages run."""
+"""When and where the stages run: the commands (`python -m pipelines`), and the rooms below them."""
 
 import importlib.util
 import sys

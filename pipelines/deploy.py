@@ -18,11 +18,11 @@ import typer
 
 from clarity.errors import ClarityError
 from clarity.files import read_json
-from pipelines.events import DRIFT_LASTS
-from pipelines.home import home, prepare
-from pipelines.reproduce import run
-from pipelines.server import API, answers, running
-from pipelines.standing import claim, keep_paused, read_paused
+from pipelines.arrivals.events import DRIFT_LASTS
+from pipelines.command import run
+from pipelines.processes.home import home, prepare
+from pipelines.processes.server import API, answers, running
+from pipelines.processes.standing import claim, keep_paused, read_paused
 from pipelines.worker import POOL
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _deploy_stage(pool: str) -> None:
     from prefect.client.orchestration import get_client
     from prefect.utilities.callables import parameter_schema
 
-    from pipelines.remote import run_stage_here
+    from pipelines.flows.remote import run_stage_here
 
     home = {"directory": "{{ $CLARITY_HOME }}"}
     with get_client(sync_client=True) as client:
@@ -104,7 +104,7 @@ def _deploy_stage(pool: str) -> None:
             name=pool,
             description="One stage of a commit, on a machine of this pool.",
             tags=["dvc", "stage"],
-            entrypoint="pipelines/remote.py:run_stage_here",
+            entrypoint="pipelines/flows/remote.py:run_stage_here",
             pull_steps=[{"prefect.deployments.steps.set_working_directory": home}],
             work_pool_name=pool,
             parameter_openapi_schema=parameter_schema(run_stage_here).model_dump_for_openapi(),

@@ -5,17 +5,17 @@ Every flow and every worker does this when it starts; this does it alone.
 
 from __future__ import annotations
 
-from pipelines.home import prepare
-from pipelines.reproduce import run
+from pipelines.command import run
+from pipelines.processes.home import prepare
 
 
 def main() -> None:
     """End orphaned commands; mark runs whose process is gone Crashed."""
     prepare()
-    from pipelines.server import available
+    from pipelines.processes.server import available
 
     with available():
-        from pipelines.runs import recover
+        from pipelines.processes.runs import recover
 
         print("\n".join(recover()) or "nothing to mend")
 

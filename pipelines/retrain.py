@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from clarity.names import line
-from pipelines.home import prepare
-from pipelines.reproduce import run
+from pipelines.command import finish, run
+from pipelines.processes.home import prepare
 
 
 def main(
@@ -27,10 +25,10 @@ def main(
 ) -> None:
     """Take in new pictures; train, compare and promote where there is a reason to."""
     prepare()
-    from pipelines.server import available
+    from pipelines.processes.server import available
 
     with available():
-        from pipelines.retrain_flow import retrain
+        from pipelines.flows.retrain import retrain
 
         state = retrain(
             folders=folder,
@@ -40,15 +38,6 @@ def main(
             return_state=True,
         )
         finish(state.is_completed(), state.message)
-
-
-def finish(completed: bool, message: str | None) -> None:
-    """Say how a flow ended; a failure is one line on stderr and exit code 1."""
-    if completed:
-        print(line(message or ""))
-        return
-    print(f"clarity: {line(message or '')}", file=sys.stderr)
-    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

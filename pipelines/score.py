@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.home import prepare
-from pipelines.reproduce import run
-from pipelines.retrain import finish
+from pipelines.command import finish, run
+from pipelines.processes.home import prepare
 
 
 def main(
@@ -18,10 +17,10 @@ def main(
 ) -> None:
     """Score the pictures that arrived, flag anomalies, follow the drift."""
     prepare()
-    from pipelines.server import available
+    from pipelines.processes.server import available
 
     with available():
-        from pipelines.score_flow import score
+        from pipelines.flows.score import score
 
         state = score(incoming=incoming, model=model, settle=settle, return_state=True)
         finish(state.is_completed(), state.message)

@@ -19,11 +19,11 @@ import typer
 from clarity.errors import ClarityError
 from clarity.files import write_json
 from clarity.processes import identity
-from pipelines import groups
+from pipelines.command import run
 from pipelines.deploy import deploy
-from pipelines.home import home, migrate_database, prepare
-from pipelines.reproduce import run
-from pipelines.server import (
+from pipelines.processes import groups
+from pipelines.processes.home import home, migrate_database, prepare
+from pipelines.processes.server import (
     API,
     CLIENT_AUTH,
     address_file,
@@ -71,7 +71,7 @@ def main(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     with serving(port) as (api, server):
-        from pipelines.runs import crash_all, recover
+        from pipelines.processes.runs import crash_all, recover
 
         for line in recover():
             print(line)

@@ -14,9 +14,9 @@ import typer
 
 from clarity.params import load_params
 from clarity.tune.space import KNOBS, USUAL, distributions
-from pipelines.home import prepare
-from pipelines.reproduce import check_parallel, run
-from pipelines.retrain import finish
+from pipelines.command import finish, run
+from pipelines.processes.home import prepare
+from pipelines.stages.at_once import check_parallel
 
 
 def main(
@@ -38,10 +38,10 @@ def main(
     check_parallel(max_parallel)
     knobs = knob or list(USUAL)
     distributions(load_params(), model, knobs, images=1)  # a mistake is said before a server starts
-    from pipelines.server import available
+    from pipelines.processes.server import available
 
     with available():
-        from pipelines.tune_flow import tune
+        from pipelines.flows.tune import tune
 
         state = tune(
             model=model,

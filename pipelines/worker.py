@@ -16,10 +16,10 @@ from typing import Annotated
 import typer
 
 from clarity.errors import ClarityError
-from pipelines import groups
-from pipelines.home import prepare
-from pipelines.reproduce import run
-from pipelines.server import API, answers, running
+from pipelines.command import run
+from pipelines.processes import groups
+from pipelines.processes.home import prepare
+from pipelines.processes.server import API, answers, running
 
 POOL = "clarity"
 
@@ -52,7 +52,7 @@ def main(
             f"{API}={api or ''}: no Prefect server answers there; set it to your server's address"
         )
     os.environ[API] = api
-    from pipelines.runs import recover
+    from pipelines.processes.runs import recover
 
     for line in recover():
         print(line)

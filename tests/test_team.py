@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from project import Project
 
-from pipelines.server import free_port
+from pipelines.processes.server import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -18,7 +18,7 @@ from project import Project
 from test_team import refused
 
 from clarity.files import sha256_tree
-from pipelines.server import free_port
+from pipelines.processes.server import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -60,7 +60,7 @@ def run(project: Path) -> Run:
 @pytest.fixture(scope="session")
 def server(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Prefect server that lives as long as the session."""
-    from pipelines.server import answers, free_port
+    from pipelines.processes.server import answers, free_port
 
     home = tmp_path_factory.mktemp("server")
     shutil.copy(template / "prefect.db", home / "prefect.db")

@@ -39,7 +39,7 @@ def test_a_flow_beside_dvc_repro_waits_and_both_end_well(
 def test_a_named_server_killed_in_mid_flow_ends_the_run_in_a_line(
     project: Path, template: Path, tmp_path: Path
 ) -> None:
-    from pipelines.server import answers, free_port
+    from pipelines.processes.server import answers, free_port
 
     home, port, log = tmp_path / "server", free_port(), tmp_path / "log"
     shutil.copytree(template, home)

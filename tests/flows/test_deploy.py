@@ -67,7 +67,7 @@ def test_every_parameter_is_explained_and_schedules_make_runs(
     assert "--take-over" in line
     # Where the first one is gone (it was moved, say) nobody stands in the way.
     (deployable / "dvc.yaml").rename(deployable / "dvc.yml")
-    code = "from pathlib import Path; from pipelines.standing import claim; "
+    code = "from pathlib import Path; from pipelines.processes.standing import claim; "
     code += "claim(Path.cwd(), take_over=False, say=print)"
     command = [sys.executable, "-c", code]
     moved = subprocess.run(command, cwd=other, env=env, capture_output=True, text=True)

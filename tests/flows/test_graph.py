@@ -11,9 +11,9 @@ from ruamel.yaml import YAML
 from tools import Run, environment, until
 
 from clarity.errors import ClarityError
-from pipelines.graph import read_graph
-from pipelines.lock import order_lock
-from pipelines.stage import StageFailed, run_stage
+from pipelines.stages.graph import read_graph
+from pipelines.stages.lock import order_lock
+from pipelines.stages.stage import StageFailed, run_stage
 
 
 @pytest.fixture

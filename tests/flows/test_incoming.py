@@ -14,8 +14,8 @@ from PIL import Image
 from clarity.errors import ClarityError
 from clarity.params import Params, load_params
 from clarity.score.listing import listing
-from pipelines.adopt import adopt, gather
-from pipelines.incoming import put_aside, take, watched
+from pipelines.arrivals.adopt import adopt, gather
+from pipelines.arrivals.incoming import put_aside, take, watched
 
 ROOT = Path(__file__).parents[2]
 

@@ -127,7 +127,7 @@ def kill_one(arena: Arena, target: str, number: int, delay: float, mark: str) ->
     Returns whether there was still something to kill.
     """
     if target in SERVED:
-        from pipelines.server import free_port
+        from pipelines.processes.server import free_port
 
         port = free_port()
         starter = arena.start(mark, sys.executable, "-m", "pipelines.serve", "--port", str(port))

@@ -83,7 +83,7 @@ def test_dvcs_table_torn_by_a_kill_is_mended(project: Path, run: Run, server: st
     assert run(*DVC, "repro").returncode != 0, "plain DVC mends it now: so much code less here"
     assert run(*FLOW, PREFECT_API_URL=server).returncode == 0
     # While stages run, too: the stage that meets it may be tried again.
-    from pipelines.stage import StageBusy, run_stage
+    from pipelines.stages.stage import StageBusy, run_stage
 
     torn.write_text("")
     with pytest.raises(StageBusy):

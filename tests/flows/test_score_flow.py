@@ -13,7 +13,7 @@ from PIL import Image
 from tools import Run, prefect_home
 
 from clarity.params import load_params
-from pipelines.adopt import gather
+from pipelines.arrivals.adopt import gather
 
 sys.path.append(str(Path(__file__).parents[1] / "registry"))
 import registry_world as world

@@ -18,7 +18,7 @@ from tools import alive_with, environment, until
 
 from clarity.files import write_json
 from clarity.processes import identity
-from pipelines import groups, supervise
+from pipelines.processes import groups, supervise
 
 # A stage that forks a child into a session of its own, out of reach of its process group's signals.
 FORKING = """
@@ -110,7 +110,7 @@ def test_a_named_server_that_is_gone_ends_the_run_and_a_restart_does_not(tmp_pat
     """The client alone would try each of its calls for minutes."""
     program = """
 import sys, time
-from pipelines import groups, server
+from pipelines.processes import groups, server
 groups.start(["sh", "-c", f"sleep 60 # {sys.argv[2]}"], "stage", output=2)
 server.watch_named(sys.argv[1], patience=3, every=0.2)
 open(sys.argv[3], "w").close()

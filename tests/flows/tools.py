@@ -68,7 +68,7 @@ def serving(root: Path, log: Path, env: dict[str, str]) -> Iterator[str]:
 
     What this process and those with ``env`` ask it, they ask with the project's secret.
     """
-    from pipelines.server import answers, free_port
+    from pipelines.processes.server import answers, free_port
 
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"

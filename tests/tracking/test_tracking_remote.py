@@ -23,7 +23,7 @@ from clarity.params import load_params
 from clarity.score.registered import find_version, identity_of, load_registered
 from clarity.store import experiment_id, open_store
 from clarity.tracking import publish
-from pipelines.server import free_port
+from pipelines.processes.server import free_port
 
 
 @pytest.fixture(scope="module")

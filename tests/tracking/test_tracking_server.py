@@ -14,7 +14,7 @@ import psutil
 import pytest
 from tracking_world import ROOT
 
-from pipelines.server import free_port
+from pipelines.processes.server import free_port
 
 
 def start(root: Path, port: int) -> subprocess.Popen[str]:

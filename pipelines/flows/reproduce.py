@@ -14,13 +14,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from clarity.processes import FOLLOWED
-from pipelines import show
-from pipelines.graph import Graph, read_graph
-from pipelines.lock import ordered_lock
-from pipelines.reproduce import NOTHING, fitting
-from pipelines.runs import carried
-from pipelines.stage import DELAYS, StageBusy, StageFailed, run_stage
-from pipelines.walk import first_cause, walk
+from pipelines.flows import show
+from pipelines.processes.runs import carried
+from pipelines.stages.at_once import fitting
+from pipelines.stages.graph import NOTHING, Graph, read_graph
+from pipelines.stages.lock import ordered_lock
+from pipelines.stages.stage import DELAYS, StageBusy, StageFailed, run_stage
+from pipelines.stages.walk import first_cause, walk
 
 #: How the stage's processes learn which flow run they belong to; MLflow runs carry it as a tag.
 FLOW_RUN = "CLARITY_FLOW_RUN_ID"
@@ -113,7 +113,7 @@ def _work(graph: Graph, pool: str | None, timeout: float | None) -> Callable[[st
     here: Work = (stage, {"timeout": timeout})
     if pool is None:
         return lambda name: here
-    from pipelines.remote import checked_commit, remote_stage
+    from pipelines.flows.remote import checked_commit, remote_stage
 
     there: Work = (remote_stage, {"timeout": timeout, "pool": pool, **checked_commit()})
     return lambda name: here if name in graph.local else there
@@ -137,7 +137,7 @@ class _Task:
 def run_all(
     graph: Graph, names: list[str], max_parallel: int, work: Callable[[str], Work]
 ) -> tuple[list[str], dict[str, str]]:
-    """Every stage as a task run, linked as the graph is (:func:`pipelines.walk.walk`)."""
+    """Every stage as a task run, linked as the graph is (:func:`pipelines.stages.walk.walk`)."""
     futures: dict[str, PrefectFuture] = {}
     runner: ThreadPoolTaskRunner[State | None] = ThreadPoolTaskRunner(max_workers=max_parallel)
     with runner:

@@ -21,8 +21,9 @@ from clarity.params import load_params, loss_words
 from clarity.tracking import tuning
 from clarity.tune import study as studies
 from clarity.tune.space import USUAL, changes, distributions
-from pipelines import groups, show
-from pipelines.reproduce import fitting
+from pipelines.flows import show
+from pipelines.processes import groups
+from pipelines.stages.at_once import fitting
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -19,9 +19,9 @@ import psutil
 
 from clarity.files import write_json
 from clarity.processes import alive, identity, when_gone
-from pipelines import groups
-from pipelines.home import home
-from pipelines.server import API, watch_named
+from pipelines.processes import groups
+from pipelines.processes.home import home
+from pipelines.processes.server import API, watch_named
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -69,7 +69,7 @@ def carried(log: Callable[[str], None]) -> Iterator[str]:
 def recover() -> list[str]:
     """End orphaned commands and mark runs of dead processes Crashed; what was found, in words.
 
-    Needs a server (see :mod:`pipelines.server`).
+    Needs a server (see :mod:`pipelines.processes.server`).
     """
     found = [f"ended what was left of {name}" for name in groups.reap()]
     dead = []

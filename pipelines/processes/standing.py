@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clarity.errors import ClarityError
-from pipelines.server import API
+from pipelines.processes.server import API
 
 if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse

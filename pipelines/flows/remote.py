@@ -34,10 +34,10 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 
 from clarity.errors import ClarityError
 from clarity.layout import LOCK
-from pipelines.graph import graph_of, repository
-from pipelines.home import home, project_root
-from pipelines.runs import carried
-from pipelines.stage import StageBusy, StageFailed, run_stage
+from pipelines.processes.home import home, project_root
+from pipelines.processes.runs import carried
+from pipelines.stages.graph import graph_of, repository
+from pipelines.stages.stage import StageBusy, StageFailed, run_stage
 
 #: How often a stage is given to another worker after one was lost with it.
 ATTEMPTS = 4

@@ -1,6 +1,6 @@
 """``dvc repro`` with several stages at once, and nothing else: no flow, no server.
 
-The same stages, order, locks and bytes as those of :mod:`pipelines.flow`.
+The same stages, order, locks and bytes as those of :mod:`pipelines.flows.reproduce`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from clarity.processes import FOLLOWED
-from pipelines import groups
-from pipelines.graph import Graph
-from pipelines.lock import ordered_lock
-from pipelines.stage import DELAYS, StageBusy, StageFailed, run_stage
-from pipelines.walk import first_cause, walk
+from pipelines.processes import groups
+from pipelines.stages.graph import Graph
+from pipelines.stages.lock import ordered_lock
+from pipelines.stages.stage import DELAYS, StageBusy, StageFailed, run_stage
+from pipelines.stages.walk import first_cause, walk
 
 #: What a training says of each of its epochs, where somebody follows it.
 _EPOCH = re.compile(r"^train: [^:]+: epoch (\d+) of (\d+), (.*)")

@@ -8,8 +8,8 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from pipelines import groups
-from pipelines.graph import Graph
+from pipelines.processes import groups
+from pipelines.stages.graph import Graph
 
 
 class Begun(Protocol):

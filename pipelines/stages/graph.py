@@ -18,6 +18,8 @@ from typing import Any
 
 from clarity.errors import ClarityError, in_a_line
 
+#: What a run says that has nothing to run.
+NOTHING = "nothing to do: every stage is up to date"
 #: DVC's words for a lock that somebody else holds.
 BUSY = re.compile(r"Unable to acquire lock|is busy, it is being blocked|database is locked", re.I)
 #: Its words for a ``dvc.lock`` that was read while another DVC wrote it.

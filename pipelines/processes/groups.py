@@ -25,8 +25,8 @@ import psutil
 
 from clarity.files import write_json
 from clarity.processes import alive, identity
-from pipelines import supervise
-from pipelines.home import home
+from pipelines.processes import supervise
+from pipelines.processes.home import home
 
 TOKEN = "CLARITY_GROUP"  # noqa: S105 - a variable's name
 
@@ -59,7 +59,7 @@ class Group:
             self.process.stdin.close()
 
     def wait(self) -> int:
-        """Wait for the end and return the exit code; see :mod:`pipelines.supervise`."""
+        """Wait for the end and return the exit code; see :mod:`pipelines.processes.supervise`."""
         try:
             code = self.process.wait()
         finally:

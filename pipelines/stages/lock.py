@@ -8,8 +8,8 @@ from pathlib import Path
 
 from clarity.files import read_json, write_json
 from clarity.layout import LOCK
-from pipelines.graph import Graph, repository
-from pipelines.home import home
+from pipelines.processes.home import home
+from pipelines.stages.graph import Graph, repository
 
 #: What dvc.lock held before a run that was cut off, so that the next one can still order it.
 _BEFORE = "locked.json"

@@ -20,8 +20,8 @@ from filelock import FileLock
 
 from clarity.errors import ClarityError
 from clarity.files import read_json
-from pipelines import groups
-from pipelines.home import home, migrate_database
+from pipelines.processes import groups
+from pipelines.processes.home import home, migrate_database
 
 API = "PREFECT_API_URL"
 #: What a client shows to the server, and what the server asks for.

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipelines import groups
-from pipelines.graph import BUSY, mend_rwlock
-from pipelines.supervise import TIMED_OUT
+from pipelines.processes import groups
+from pipelines.processes.supervise import TIMED_OUT
+from pipelines.stages.graph import BUSY, mend_rwlock
 
 #: Seconds before a stage that met somebody else's lock is tried again: in all three quarters of an
 #: hour, for a `dvc repro` beside this one (Prefect allows 50 delays).

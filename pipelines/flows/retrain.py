@@ -13,11 +13,11 @@ from prefect.states import Completed, Failed
 from clarity.errors import ClarityError
 from clarity.layout import normals
 from clarity.params import load_params
-from pipelines import show
-from pipelines.adopt import Arrivals, adopt, gather
-from pipelines.flow import reproduce
-from pipelines.graph import read_graph
-from pipelines.runs import carried
+from pipelines.arrivals.adopt import Arrivals, adopt, gather
+from pipelines.flows import show
+from pipelines.flows.reproduce import reproduce
+from pipelines.processes.runs import carried
+from pipelines.stages.graph import read_graph
 
 
 @flow(name="retrain")

@@ -1,0 +1,1 @@
+"""Pictures that arrive: taken in batches to be scored, adopted as training images. No Prefect."""

@@ -1,0 +1,1 @@
+"""The flows. Importing one of these modules imports Prefect, which the commands do late."""
