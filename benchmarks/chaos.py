@@ -2,14 +2,15 @@
 
     python benchmarks/chaos.py [--faults 100] [--seed 0] [--out benchmarks/chaos.json]
 
-On the tests' small project, real DVC, git and MLflow. Each fault hits one stage, one command or the
-flow, in a copy of a finished project in which that has to run again: SIGKILL to what was started
-(`dvc`, the flow) alone, to the stage alone and to both at once; SIGTERM; Ctrl-C to the whole group;
-a full disk (no file may grow beyond a random size); little memory (a random bound of the address
-space); folders that may not be written; a clock that was set back a day since the files were
-written; and the same command started twice. Then the same command runs undisturbed. It must end
-well, with the outputs of a run that nobody disturbed, byte for byte, and nothing may be left
-running. A command of Clarity's has no stage below it: there both are the same process.
+On the tests' small project, real DVC, git and MLflow. Each fault hits one stage, one command or a
+whole run (the flow; `parallel`: several stages at once without it), in a copy of a finished project
+in which that has to run again: SIGKILL to what was started (`dvc`, the flow) alone, to the stage
+alone and to both at once; SIGTERM; Ctrl-C to the whole group; a full disk (no file may grow beyond
+a random size); little memory (a random bound of the address space); folders that may not be
+written; a clock that was set back a day since the files were written; and the same command started
+twice. Then the same command runs undisturbed. It must end well, with the outputs of a run that
+nobody disturbed, byte for byte, and nothing may be left running. A command of Clarity's has no
+stage below it: there both are the same process.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ STAGES = {
     # Not stages: what `COMMANDS` runs.
     "score": ["scores/scores.csv"],
     "flow": ["models/fcn-small-0", "evaluations/fcn-small-0", "reports"],
+    "parallel": [
+        *("models/fcn-small-0", "models/conv-small-0"),
+        *("evaluations/fcn-small-0", "evaluations/conv-small-0", "reports"),
+    ],
     "promote": ["registry/history.jsonl"],
     "backfill": ["registry/history.jsonl"],
 }
@@ -64,6 +69,7 @@ REGISTRY = {"promote", "backfill"}
 COMMANDS = {
     "score": ["clarity", "score", "data/processed/test.npy", "--output", "scores", "--model", "1"],
     "flow": [sys.executable, "-m", "pipelines.reproduce"],
+    "parallel": [sys.executable, "-m", "pipelines.reproduce", "--no-prefect", "--max-parallel=2"],
     "promote": ["clarity", "promote"],
     "backfill": ["clarity", "backfill"],
 }
