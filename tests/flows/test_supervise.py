@@ -69,7 +69,8 @@ def test_time_out_kills_children_that_ignore_sigterm_or_left_the_group(tmp_path:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_killing_the_starter_ends_the_command_at_once(tmp_path: Path, number: int) -> None:
     command, mark, ready = forking(tmp_path, 60)
-    code = f"from pipelines.processes import groups; groups.start({command!r}, 'x', grace=0.3).wait()"
+    code = "from pipelines.processes import groups; "
+    code += f"groups.start({command!r}, 'x', grace=0.3).wait()"
     starter = subprocess.Popen([sys.executable, "-c", code], env=environment())
     until(ready.exists)
     starter.send_signal(number)
