@@ -6,6 +6,7 @@ Imports nothing heavy: the entry points call this first.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -78,6 +79,18 @@ def cores() -> int:
     from joblib import cpu_count  # type: ignore[import-untyped]
 
     return int(cpu_count())
+
+
+def gpu_memory() -> int | None:
+    """Free bytes of the fullest GPU, as its driver says; None where there is none."""
+    if (program := shutil.which("nvidia-smi")) is None:
+        return None
+    question = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    with suppress(OSError, subprocess.SubprocessError):
+        said = subprocess.run([program, *question], capture_output=True, text=True, timeout=30)
+        if free := [int(word) for word in said.stdout.split() if word.isdigit()]:
+            return min(free) << 20
+    return None
 
 
 def memory() -> int:

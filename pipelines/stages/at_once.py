@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from clarity.errors import ClarityError
 from clarity.params import load_params
-from pipelines.processes.home import cores, memory
+from pipelines.processes.home import cores, gpu_memory, memory
 
 #: Bytes of memory that a stage may take: the largest of the default models takes 3.2 GB.
 EACH = 4 << 30
+#: On a GPU: half a GiB to be there at all, and the largest default model with its optimizer.
+EACH_ON_GPU = 2 << 30
 
 
 def check_parallel(max_parallel: int) -> None:
@@ -34,15 +36,19 @@ def fitting(max_parallel: int | None, say: Callable[[str], None]) -> int:
     For runs that nobody watches begin, a schedule's or the UI's: done slower is better than not.
 
     Args:
-        max_parallel: None: as many as cores and memory have room for.
+        max_parallel: None: as many as cores and memory (a GPU's too) have room for.
         say: is told where it is fewer than asked for.
 
     Raises:
         ClarityError: fewer than one is asked for, or params.yaml is broken.
     """
-    most = max(1, cores() // load_params().threads)
+    params = load_params()
+    most = max(1, cores() // params.threads)
     if max_parallel is None:
-        return max(1, min(most, memory() // EACH))
+        room = memory() // EACH
+        if params.device != "cpu" and (free := gpu_memory()) is not None:
+            room = min(room, free // EACH_ON_GPU)
+        return max(1, min(most, room))
     if max_parallel <= most:
         check_parallel(max_parallel)
         return max_parallel

@@ -14,6 +14,9 @@ import toy
 from test_reproduce import DVC, outputs, started
 from tools import Run, alive_with, environment, until
 
+from pipelines.processes.home import cores, memory
+from pipelines.stages.at_once import EACH
+
 LOCALLY = (sys.executable, "-m", "pipelines.reproduce", "--no-prefect")
 
 
@@ -48,6 +51,23 @@ def test_two_at_once_end_as_dvc_repro_does(project: Path, run: Run, tmp_path: Pa
     assert outputs(project) == outputs(twin)
     assert run(*LOCALLY).stdout.strip() == "nothing to do: every stage is up to date"
     assert not (project / ".prefect" / "prefect.db").exists()
+
+
+def test_by_default_as_many_as_cores_and_a_gpus_memory_have_room_for(
+    project: Path, run: Run, tmp_path: Path
+) -> None:
+    (project / "fail").write_text("train@fcn-small-0")
+    assert (
+        f"{max(1, min(cores(), memory() // EACH))} at once"
+        in run(*LOCALLY, "--stage", "train").stdout
+    )
+    # A driver's answer, in MiB: a GPU with room for one.
+    driver = tmp_path / "bin" / "nvidia-smi"
+    driver.parent.mkdir()
+    driver.write_text("#!/bin/sh\necho 3012\necho 81079\n")
+    driver.chmod(0o755)
+    path = os.pathsep.join([str(driver.parent), os.environ["PATH"]])
+    assert "1 at once" in run(*LOCALLY, "--stage", "train", PATH=path).stdout
 
 
 def test_a_failed_stage_holds_back_its_own_branch_only(
