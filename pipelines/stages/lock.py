@@ -22,11 +22,14 @@ def ordered_lock(graph: Graph) -> Iterator[None]:
     What a run that was cut off had added is put in order, too, by the one that takes it up.
     """
     note = home() / _BEFORE
-    if not note.exists():
-        write_json(note, locked_stages())
+    try:
+        before = list(read_json(note))
+    except FileNotFoundError:
+        before = locked_stages()
+        write_json(note, before)
     yield
-    order_lock(graph, list(read_json(note)))
-    note.unlink(missing_ok=True)
+    order_lock(graph, before)
+    note.unlink(missing_ok=True)  # a run beside this one may have done so
 
 
 def locked_stages() -> list[str]:

@@ -86,6 +86,20 @@ def test_a_failed_stage_holds_back_its_own_branch_only(
     assert "compare" not in started(log)
 
 
+def test_two_beside_each_other_both_end_well(project: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    env = environment(TOY_LOG=str(log))
+    both = [
+        subprocess.Popen(
+            LOCALLY, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    said = [one.communicate(timeout=120) for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    assert not any(b"Traceback" in err for _, err in said)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_stage_outlives_it_and_the_same_command_goes_on(
     project: Path, run: Run, tmp_path: Path, number: int
