@@ -115,7 +115,13 @@ DOORS = {
     "npz": of_bytes(archive(), read_archives, archive()[1:], archive()[:200] + archive()[203:]),
     "pictures": Door(lambda _: pictures()[0], lambda _: encoded(), read_pictures),
     "labels": of_bytes(LABELS, read_labels),
-    "table": of_bytes(TABLE, read_tables, b"path\n" + b"a/" * 3000 + b"a.png\n"),
+    "table": of_bytes(
+        TABLE,
+        read_tables,
+        b"path\n" + b"a/" * 3000 + b"a.png\n",
+        TABLE.replace(b"path", b"path\r"),
+        TABLE.replace(b"\n", b"\r"),
+    ),
     "parquet": of_bytes(parquet(), read_parquet),
     "answers": of_bytes(
         ANSWERS, read_answers, ANSWERS.replace(b"ada,1,", b"ada," + b"1" * 5000 + b",")
@@ -132,7 +138,7 @@ DOORS = {
     ),
     "requests": Door(lambda _: request(), lambda _: requests(), send_request),
     "aliases": Door(lambda _: "1", lambda _: NAMES, find_alias),
-    "paths": Door(lambda _: "a.png", lambda _: NAMES, open_path),
+    "paths": Door(lambda _: "a.png", lambda _: NAMES, open_path, ["\ud800"]),
     "addresses": Door(
         lambda _: "http://127.0.0.1:5000",
         lambda _: ADDRESSES,

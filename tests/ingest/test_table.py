@@ -73,8 +73,9 @@ def test_every_way_to_write_the_same_table_gives_the_same_bytes(project: Path) -
     write(project, shuffled, sep="\t", encoding="utf-16")
     assert items() == first
     back = [row | {"path": row["path"].replace("/", "\\")} for row in rows()]
-    write(project, back, lineterminator="\r\n")
-    assert items() == first
+    for ending in ("\r\n", "\r"):
+        write(project, back, lineterminator=ending)
+        assert items() == first
     (project / "own/list.csv").unlink()
     table = pd.DataFrame(rows())
     labels = {"good": 0.0, "NG": 1.0}  # with holes, so floats

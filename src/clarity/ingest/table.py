@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -162,8 +163,8 @@ def _read(path: Path) -> tuple[list[Column], Sequence[int]]:
 def _parse(path: Path, text: str) -> tuple[list[Column], list[int]]:
     """A CSV whose separator is the one by which the first line has a column of paths."""
     if text.startswith("sep="):  # Excel's own line
-        text = text.partition("\n")[2]
-    first = text.partition("\n")[0].strip()
+        _, text = _first_line(text)
+    first = _first_line(text)[0].strip()
     for separator in SEPARATORS:
         names = next(csv.reader([first], delimiter=separator), [])
         if any(folded(name) in COLUMNS["path"] for name in names):
@@ -190,6 +191,12 @@ def _parse(path: Path, text: str) -> tuple[list[Column], list[int]]:
     faults.refuse()
     table = [(name.strip(), [row[k] for row in rows.values()]) for k, name in enumerate(names)]
     return table, list(rows)
+
+
+def _first_line(text: str) -> tuple[str, str]:
+    """It and the rest; also of a file whose lines end in a carriage return, as old Macs wrote."""
+    first, *rest = re.split(r"\r\n|\r|\n", text, maxsplit=1)
+    return first, "".join(rest)
 
 
 def _text(value: Any) -> str:

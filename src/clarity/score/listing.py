@@ -70,6 +70,8 @@ def problem_of(path: Path) -> str | None:
         return None
     except OSError as error:
         return f"not {_reason(error)}"
+    except ValueError:  # half of a character, or a zero byte
+        return "a name that no file can have"
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
