@@ -29,6 +29,7 @@ FREE = {
     "redact": "the same, without secrets",
     "machine": "the same, of disk and memory",
     "files": "how bytes are written safely, not which",
+    "processes": "who runs, and for whom; shapes no output",
     "inputs": "refuses to run; shapes no output",
     "layout": "where files lie: DVC's outputs say the same; the images' shape is a parameter",
     "params": "reads params.yaml, whose values DVC tracks",
