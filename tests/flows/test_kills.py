@@ -20,7 +20,7 @@ import psutil
 import pytest
 import toy
 from test_reproduce import DVC, FLOW, outputs, started
-from tools import environment, prefect_home, until
+from tools import AUTH, environment, prefect_home, until
 
 KILLS = int(os.environ.get("CLARITY_KILLS", "50"))
 TARGETS = ("flow", "task", "supervisor", "server", "worker", "service")
@@ -132,7 +132,8 @@ def kill_one(arena: Arena, target: str, number: int, delay: float, mark: str) ->
         port = free_port()
         starter = arena.start(mark, sys.executable, "-m", "pipelines.serve", "--port", str(port))
         until((arena.home / "server.json").exists, 120, "flows are served")
-        env = environment(PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+        secret = {AUTH: (arena.home / "server.key").read_text()}
+        env = environment(PREFECT_API_URL=f"http://127.0.0.1:{port}/api", **secret)
         command = [sys.executable, "-m", "prefect", "deployment", "run", "reproduce/nightly"]
         subprocess.run(command, env=env, check=True, capture_output=True)
     else:
