@@ -151,7 +151,7 @@ def main(
         one = project(base / "one", stages, rounds, 1)
         two = project(base / "two", stages, rounds, 2)
         plain = median(one, DVC, env, repeats, fresh=True)
-        flow = median(one, FLOW, env, repeats, fresh=True)
+        flow = median(one, [*FLOW, "--max-parallel", "1"], env, repeats, fresh=True)
         idle_plain = median(one, DVC, env, repeats, fresh=False)
         idle_flow = median(one, FLOW, env, repeats, fresh=False)
         parallel, share = busy(one, env, stages)

@@ -35,13 +35,12 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 from clarity.errors import ClarityError
 from clarity.layout import LOCK
 from pipelines.processes.home import home, project_root
-from pipelines.processes.runs import carried
+from pipelines.processes.runs import carried, told
 from pipelines.stages.graph import graph_of, repository
 from pipelines.stages.stage import StageBusy, StageFailed, run_stage
 
 #: How often a stage is given to another worker after one was lost with it.
 ATTEMPTS = 4
-FLOW_RUN = "CLARITY_FLOW_RUN_ID"
 
 
 class WorkerLost(StageBusy):
@@ -182,7 +181,7 @@ def run_stage_here(
             env = {
                 # The commit's code, not the code this worker was installed from.
                 "PYTHONPATH": os.pathsep.join([str(clone / "src"), str(clone)]),
-                FLOW_RUN: flow_run,
+                **told(flow_run),
             }
 
             def say(line: str) -> None:

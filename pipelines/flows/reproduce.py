@@ -13,17 +13,13 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-from clarity.processes import FOLLOWED
 from pipelines.flows import show
-from pipelines.processes.runs import carried
+from pipelines.processes.runs import carried, told
 from pipelines.stages.at_once import fitting
 from pipelines.stages.graph import NOTHING, Graph, read_graph
 from pipelines.stages.lock import ordered_lock
 from pipelines.stages.stage import DELAYS, StageBusy, StageFailed, run_stage
 from pipelines.stages.walk import first_cause, walk
-
-#: How the stage's processes learn which flow run they belong to; MLflow runs carry it as a tag.
-FLOW_RUN = "CLARITY_FLOW_RUN_ID"
 
 
 def may_pass(task: Task, run: TaskRun, state: State) -> bool:
@@ -52,9 +48,7 @@ def stage(name: str, timeout: float | None = None) -> State | None:
         progress.read(text)
 
     try:
-        run_stage(
-            name, line, timeout=timeout, env={FLOW_RUN: str(runtime.flow_run.id), FOLLOWED: "1"}
-        )
+        run_stage(name, line, timeout=timeout, env=told(str(runtime.flow_run.id)))
     except StageBusy:
         raise
     except StageFailed as error:
@@ -89,9 +83,8 @@ def reproduce(
         if not names:
             log.info(NOTHING)
             return Completed(message=NOTHING)
-        at_once = max_parallel or len(names)
-        if pool is None:
-            at_once = fitting(max_parallel, log.warning)
+        ready = max_parallel or len(names)
+        at_once = fitting(max_parallel, log.warning) if pool is None else ready
         for name in names:
             log.info("%s: %s", name, graph.stale.get(name, "what it depends on runs"))
         work = _work(graph, pool, timeout)
@@ -123,6 +116,7 @@ def _work(graph: Graph, pool: str | None, timeout: float | None) -> Callable[[st
 class _Task:
     """A stage as a task run of Prefect."""
 
+    name: str
     future: PrefectFuture
 
     def add_done_callback(self, call: Callable[[object], None], /) -> None:
@@ -131,7 +125,7 @@ class _Task:
     def cause(self) -> str | None:
         self.future.wait()
         state = self.future.state
-        return None if state.is_completed() else state.message or "it failed"
+        return None if state.is_completed() else state.message or f"{self.name} failed"
 
 
 def run_all(
@@ -149,7 +143,7 @@ def run_all(
                 {"name": name, **parameters},
                 wait_for=[futures[other] for other in graph.upstream[name] if other in futures],
             )
-            return _Task(futures[name])
+            return _Task(name, futures[name])
 
         ended, failed = walk(graph, names, max_parallel, submit)
         # Submitted behind a failed future, a task run is marked NotReady without being run.

@@ -24,11 +24,11 @@ from prefect.artifacts import (
 )
 
 from clarity.layout import MLRUNS, REPORTS
+from pipelines.stages.stage import EPOCH
 
 if TYPE_CHECKING:
     from clarity.score.drift import Report
 
-_EPOCH = re.compile(r"\bepoch\s+(\d+)\s*(?:/|of)\s*(\d+)", re.IGNORECASE)
 #: Where MLflow's UI is, for links, where it is not a server that MLFLOW_TRACKING_URI names.
 UI = "CLARITY_MLFLOW_UI"
 #: A picture travels inside its artifact, at most so many bytes of it.
@@ -44,7 +44,7 @@ def key(name: str) -> str:
 
 
 class Progress:
-    """A progress artifact, fed by the lines ``epoch 3/60`` that a training prints."""
+    """A progress artifact, fed by the lines that a training prints (:data:`EPOCH`)."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -53,7 +53,7 @@ class Progress:
 
     def read(self, line: str) -> None:
         """Move the bar where the line says so."""
-        match = _EPOCH.search(line)
+        match = EPOCH.match(line)
         if match and int(match[2]):
             self._show(min(100.0, 100 * int(match[1]) / int(match[2])))
 

@@ -18,13 +18,21 @@ from uuid import UUID
 import psutil
 
 from clarity.files import write_json
-from clarity.processes import alive, identity, when_gone
+from clarity.processes import FOLLOWED, alive, identity, when_gone
 from pipelines.processes import groups
 from pipelines.processes.home import home
 from pipelines.processes.server import API, watch_named
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+
+#: How a stage's processes learn which flow run they belong to; MLflow runs carry it as a tag.
+FLOW_RUN = "CLARITY_FLOW_RUN_ID"
+
+
+def told(flow_run: str) -> dict[str, str]:
+    """What the environment of a flow's stages says: whose they are, and that their log is read."""
+    return {FLOW_RUN: flow_run, FOLLOWED: "1"}
 
 
 def _records() -> Path:

@@ -21,11 +21,9 @@ from clarity.processes import FOLLOWED
 from pipelines.processes import groups
 from pipelines.stages.graph import Graph
 from pipelines.stages.lock import ordered_lock
-from pipelines.stages.stage import DELAYS, StageBusy, StageFailed, run_stage
+from pipelines.stages.stage import DELAYS, EPOCH, StageBusy, StageFailed, run_stage
 from pipelines.stages.walk import first_cause, walk
 
-#: What a training says of each of its epochs, where somebody follows it.
-_EPOCH = re.compile(r"^train: [^:]+: epoch (\d+) of (\d+), (.*)")
 #: What DVC says of every stage that says nothing here.
 _DVC = re.compile(r"^(> |Updating lock file|Generating lock file|Stage '.*' didn't change)")
 
@@ -62,16 +60,17 @@ def _run(name: str, timeout: float | None, shown: _Shown) -> str | None:
     """One stage, again while somebody else holds DVC's lock; why it failed, or None."""
     env = {FOLLOWED: "1"} if shown.live else {}
     with shown.stage(name) as say:
-        for delay in (*DELAYS, 0.0):
+        delays = iter(DELAYS)
+        while True:
             try:
                 run_stage(name, say, timeout=timeout, env=env)
                 return None
             except StageBusy as error:
-                if not (delay and groups.pause(delay)):
+                delay = next(delays, None)
+                if delay is None or not groups.pause(delay):
                     return str(error)
             except (StageFailed, groups.Stopped) as error:
                 return str(error)
-    raise AssertionError("not reached")
 
 
 class _Shown:
@@ -91,7 +90,7 @@ class _Shown:
             redirect_stdout=sys.stdout.isatty(),
         )
         self._all = self._bars.add_task("stages", total=stages, said=f"0 of {stages}")
-        self._ended, self._stages, self._guard = 0, stages, threading.Lock()
+        self._guard = threading.Lock()
 
     def __enter__(self) -> None:
         self._bars.start()
@@ -105,8 +104,8 @@ class _Shown:
         bar = self._bars.add_task(escape(name), total=None, said="")
 
         def say(text: str) -> None:
-            if self.live and (found := _EPOCH.match(text)):
-                epoch, epochs, said = found.groups()
+            if self.live and (found := EPOCH.match(text)):
+                epoch, epochs, said = found.groups(default="")
                 self._bars.update(bar, completed=int(epoch), total=int(epochs), said=escape(said))
             elif text.strip() and not _DVC.match(text):
                 with self._guard:
@@ -116,7 +115,7 @@ class _Shown:
             yield say
         finally:
             with self._guard:
-                self._ended += 1
-            self._bars.remove_task(bar)
-            said = f"{self._ended} of {self._stages}"
-            self._bars.update(self._all, completed=self._ended, said=said)
+                self._bars.remove_task(bar)
+                self._bars.advance(self._all)
+                ended = self._bars.tasks[0]
+                self._bars.update(self._all, said=f"{ended.completed:.0f} of {ended.total:.0f}")

@@ -15,6 +15,8 @@ from pipelines.stages.graph import BUSY, mend_rwlock
 #: Seconds before a stage that met somebody else's lock is tried again: in all three quarters of an
 #: hour, for a `dvc repro` beside this one (Prefect allows 50 delays).
 DELAYS = [2.0, 4.0, 8.0, 16.0, *[60.0] * 46]
+#: What a training says of each of its epochs, where somebody follows it: number, of how many, more.
+EPOCH = re.compile(r"(?:train: [^:]+: )?epoch (\d+)(?:/| of )(\d+)(?:, (.*))?")
 _TORN = re.compile(r"RWLock-file .*JSON structure is corrupted", re.I)
 _RAN_AND_FAILED = re.compile(r"failed to run: .*exited with (-?\d+)")
 #: DVC's advice after every stage, which says nothing about the run.

@@ -34,6 +34,8 @@ from clarity.params import load_params
 from clarity.train.fingerprint import fingerprint
 from clarity.train.listener import NullListener
 from clarity.train.stage import run
+from pipelines.processes.runs import told
+from pipelines.stages.stage import EPOCH
 
 ROOT = Path(__file__).parent.parent.parent
 MODELS = {
@@ -179,6 +181,21 @@ def test_the_best_epoch_counts_and_patience_ends_the_training(change: Change) ->
     best = min(curves[1:], key=lambda row: row["val_mse"])
     assert curves[-1]["epoch"] == best["epoch"] + 2 < 40
     assert (Training("fcn", 0).progress / f"epoch-{best['epoch']:04.0f}.png").is_file()
+
+
+def test_whoever_follows_it_is_told_every_epoch(
+    change: Change, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("conv", 0)
+    quiet = capsys.readouterr().out.splitlines()
+    assert len(quiet) == 1, "the result"
+    for name, value in told("a run").items():
+        monkeypatch.setenv(name, value)
+    run("conv", 0)
+    *epochs, result = capsys.readouterr().out.splitlines()
+    found = [EPOCH.match(line) for line in epochs]
+    assert [one and one.group(1, 2) for one in found] == [(str(k), "3") for k in range(4)]
+    assert not EPOCH.match(result)
 
 
 def test_divergence_stops_in_one_line_and_writes_nothing(change: Change) -> None:
