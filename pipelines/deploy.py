@@ -21,7 +21,7 @@ from clarity.files import read_json
 from pipelines.arrivals.events import DRIFT_LASTS
 from pipelines.command import run
 from pipelines.processes.home import home, prepare
-from pipelines.processes.server import API, answers, running
+from pipelines.processes.server import API, reached, running
 from pipelines.processes.standing import claim, keep_paused, read_paused
 from pipelines.worker import POOL
 
@@ -195,11 +195,7 @@ def main(
 ) -> None:
     """Deploy to the server at PREFECT_API_URL, or to the one that `make serve-flows` started."""
     root = prepare()
-    api = running()
-    if api is None or not answers(api, timeout=10):
-        raise ClarityError(
-            f"{API}={api or ''}: no Prefect server answers there; start one with `make serve-flows`"
-        )
+    api = reached(running(), "start one with `make serve-flows`")
     # A copied or moved project brings its server's database along: that is its own.
     own = API not in os.environ and home().is_relative_to(root)
     os.environ[API] = api

@@ -15,11 +15,10 @@ from typing import Annotated
 
 import typer
 
-from clarity.errors import ClarityError
 from pipelines.command import run
 from pipelines.processes import groups
 from pipelines.processes.home import prepare
-from pipelines.processes.server import API, answers, running
+from pipelines.processes.server import API, reached, running
 
 POOL = "clarity"
 
@@ -46,12 +45,7 @@ def main(
 ) -> None:
     """Take flow runs from a work pool, until stopped. The server is named by PREFECT_API_URL."""
     root = prepare()
-    api = running()
-    if api is None or not answers(api, timeout=10):
-        raise ClarityError(
-            f"{API}={api or ''}: no Prefect server answers there; set it to your server's address"
-        )
-    os.environ[API] = api
+    os.environ[API] = reached(running(), "set it to your server's address")
     from pipelines.processes.runs import recover
 
     for line in recover():

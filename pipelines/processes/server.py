@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import re
 import secrets
 import socket
 import sys
@@ -13,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import typer
@@ -26,6 +30,8 @@ from pipelines.processes.home import home, migrate_database
 API = "PREFECT_API_URL"
 #: What a client shows to the server, and what the server asks for.
 CLIENT_AUTH, SERVER_AUTH = "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"
+#: What a client shows to Prefect's cloud instead.
+CLOUD_KEY = "PREFECT_API_KEY"
 #: Origins whose pages may read answers: by default Prefect's is every one.
 CORS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 STARTUP_SECONDS = 120.0
@@ -42,6 +48,66 @@ def answers(api: str, timeout: float = 2.0) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False
+
+
+def reached(api: str | None, mend: str) -> str:
+    """A server that was named, once it is there, lets this process in and is as new as its client.
+
+    Args:
+        mend: what to do where none answers.
+
+    Raises:
+        ClarityError: it does not; an older one would refuse single calls with 422, in mid-run.
+    """
+    if api is None or not answers(api, timeout=10):
+        raise ClarityError(f"{API}={api or ''}: no Prefect server answers there; {mend}")
+    theirs, ours = _version(api), version("prefect")
+    if theirs is not None and _release(theirs) < _release(ours):
+        raise ClarityError(
+            f"{API}={api}: a server of Prefect {theirs}, older than the {ours} of this project; "
+            "update the server"
+        )
+    return api
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """Major and minor version: servers take what clients of their own minor version send."""
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+
+
+def _version(api: str) -> str | None:
+    """Which Prefect a server is of; nothing where it does not tell.
+
+    Raises:
+        ClarityError: it asks for a secret that this process does not show.
+    """
+    request = urllib.request.Request(f"{api}/admin/version")  # noqa: S310
+    key = os.environ.get(CLIENT_AUTH) or os.environ.get(CLOUD_KEY) or None
+    if key is not None:
+        basic = f"Basic {base64.b64encode(key.encode()).decode()}"
+        shown = basic if os.environ.get(CLIENT_AUTH) else f"Bearer {key}"
+        request.add_header("Authorization", shown)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            found = json.loads(response.read(1000))
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403) and not (key is None and _shown_by_settings()):
+            wrong = f"asks for a secret; set {CLIENT_AUTH} to it"
+            if key is not None:
+                wrong = f"does not take the secret that {CLIENT_AUTH} or {CLOUD_KEY} holds"
+            raise ClarityError(f"{API}={api}: the server {wrong}") from None
+        return None
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, str) and re.match(r"\d+\.\d+", found) else None
+
+
+def _shown_by_settings() -> bool:
+    """Whether Prefect's own settings (a profile, say) hold a secret that its client shows."""
+    from prefect.settings import get_current_settings
+
+    api = get_current_settings().api
+    return api.auth_string is not None or api.key is not None
 
 
 def address_file() -> Path:
@@ -166,11 +232,7 @@ def available() -> Iterator[str]:
     """
     api = running()
     if api is not None:
-        if not answers(api, timeout=10):
-            raise ClarityError(
-                f"{API}={api}: no Prefect server answers there; start it, or unset the variable"
-            )
-        os.environ[API] = api
+        os.environ[API] = reached(api, "start it, or unset the variable")
         watch_named(api)
         import httpx
 

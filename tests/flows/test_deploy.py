@@ -9,14 +9,16 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 import toy
 from test_reproduce import post
-from tools import Run, environment, serving, until
+from tools import AUTH, Run, environment, serving, until
 
 
 @pytest.fixture
@@ -154,6 +156,39 @@ def test_nobody_without_the_secret_may_ask_the_server_for_anything(
             cwd=deployable, env={**env, "PREFECT_API_URL": api}, capture_output=True, text=True,
         )  # fmt: skip
         assert "reproduce/nightly" in listed.stdout
+        stranger = toy.make(tmp_path / "stranger")
+        for shown, said in (({}, "asks for a secret"), ({AUTH: "a:b"}, "does not take the secret")):
+            refused = subprocess.run(
+                [sys.executable, "-m", "pipelines.reproduce"],
+                cwd=stranger, env=environment(PREFECT_API_URL=api, **shown),
+                capture_output=True, text=True,
+            )  # fmt: skip
+            assert refused.returncode == 2
+            (line,) = refused.stderr.splitlines()
+            assert said in line
+
+
+def test_a_server_older_than_its_client_is_one_line(run: Run) -> None:
+    class Old(BaseHTTPRequestHandler):
+        """What a server of Prefect 3.1 says of itself."""
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"true" if self.path.endswith("/health") else b'"3.1.15"')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Old) as old:
+        threading.Thread(target=old.serve_forever, daemon=True).start()
+        api = f"http://127.0.0.1:{old.server_port}/api"
+        for command in ("reproduce", "worker", "deploy"):
+            refused = run(sys.executable, "-m", f"pipelines.{command}", PREFECT_API_URL=api)
+            assert refused.returncode == 2
+            (line,) = refused.stderr.splitlines()
+            assert "a server of Prefect 3.1.15, older than the 3." in line
+        old.shutdown()
 
 
 @pytest.mark.parametrize("kind", ["docker", "kubernetes"])
