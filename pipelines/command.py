@@ -11,7 +11,7 @@ from clarity.machine import refusal
 from clarity.names import line
 
 
-def run(command: object) -> None:
+def run_command(command: object) -> None:
     """Call a typer command; a user's mistake is one line on stderr and exit code 2."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)  # type: ignore[arg-type, type-var]

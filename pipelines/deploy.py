@@ -19,7 +19,7 @@ import typer
 from clarity.errors import ClarityError
 from clarity.files import read_json
 from pipelines.arrivals.events import DRIFT_LASTS
-from pipelines.command import run
+from pipelines.command import run_command
 from pipelines.processes.home import home, prepare
 from pipelines.processes.server import API, reached, running
 from pipelines.processes.standing import claim, keep_paused, read_paused
@@ -204,4 +204,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

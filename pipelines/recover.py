@@ -5,7 +5,7 @@ Every flow and every worker does this when it starts; this does it alone.
 
 from __future__ import annotations
 
-from pipelines.command import run
+from pipelines.command import run_command
 from pipelines.processes.home import prepare
 
 
@@ -21,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

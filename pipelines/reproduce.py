@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from clarity.errors import ClarityError
-from pipelines.command import finish, run
+from pipelines.command import finish, run_command
 from pipelines.processes.home import prepare
 from pipelines.stages.at_once import check_parallel, fitting
 from pipelines.stages.graph import NOTHING, Graph, read_graph
@@ -88,4 +88,4 @@ def _as_flow(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.command import finish, run
+from pipelines.command import finish, run_command
 from pipelines.processes.home import prepare
 
 
@@ -41,4 +41,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

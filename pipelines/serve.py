@@ -19,7 +19,7 @@ import typer
 from clarity.errors import ClarityError
 from clarity.files import write_json
 from clarity.processes import identity
-from pipelines.command import run
+from pipelines.command import run_command
 from pipelines.deploy import deploy
 from pipelines.processes import groups
 from pipelines.processes.home import home, migrate_database, prepare
@@ -103,4 +103,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

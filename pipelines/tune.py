@@ -14,7 +14,7 @@ import typer
 
 from clarity.params import load_params
 from clarity.tune.space import KNOBS, USUAL, distributions
-from pipelines.command import finish, run
+from pipelines.command import finish, run_command
 from pipelines.processes.home import prepare
 from pipelines.stages.at_once import check_parallel
 
@@ -55,4 +55,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

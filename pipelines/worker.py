@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.command import run
+from pipelines.command import run_command
 from pipelines.processes import groups
 from pipelines.processes.home import prepare
 from pipelines.processes.server import API, reached, running
@@ -60,4 +60,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

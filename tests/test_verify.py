@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from clarity.errors import ClarityError
 from clarity.params import load_params
-from clarity.verify import figures, inputs, run, verdicts
+from clarity.verify import figures, inputs, verdicts, verify
 
 #: Figures that a change of one interval's width is planted in.
 PLANTED = ("test_haarpsi", "train_mse", "auroc", "parameters", "latent", "flops")
@@ -30,10 +30,10 @@ def test_the_same_results_agree_and_every_planted_change_is_found(
 ) -> None:
     monkeypatch.chdir(finished.path)
     said: list[str] = []
-    assert run(say=said.append)
+    assert verify(say=said.append)
     assert said[-1].endswith("the same conclusions, bit for bit")
     with pytest.raises(ClarityError, match=r"^--output=x: no such commit"):
-        run("--output=x")
+        verify("--output=x")
 
     params, chance = load_params(), random.Random(0)
     judged = json.loads(Path("reports/verdicts.json").read_text())

@@ -112,7 +112,7 @@ def reasons_of(arrivals: Arrivals, enough: float) -> list[str]:
 @task(name="promote", cache_policy=NO_CACHE, persist_result=False)
 def put_before_gate() -> None:
     """Hand over to the gate, which alone moves `champion`."""
-    from clarity.registry.promote import run
+    from clarity.registry.promote import promote
 
     log = get_run_logger()
-    run(say=lambda line: log.info("%s", line))
+    promote(say=lambda line: log.info("%s", line))

@@ -117,7 +117,7 @@ def _score(batch: Path, output: Path, model: str, flow_run: str) -> str:
 
     log = get_run_logger()
     try:
-        scoring.run(batch, output, model)
+        scoring.score_images(batch, output, model)
     except ClarityError as error:
         if not (output / SUMMARY).exists():
             raise

@@ -99,7 +99,7 @@ def end(child: subprocess.Popen[bytes], grace: float) -> None:
         time.sleep(0.02)
 
 
-def run(command: list[str], timeout: float | None, grace: float) -> int:
+def supervise(command: list[str], timeout: float | None, grace: float) -> int:
     """Run ``command`` until it ends, the pipe closes, SIGTERM comes or the time is up."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wake_read, wake_write = os.pipe()
@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--record", help="file to remove when nothing of the command is left")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
-    code = run(arguments.command, arguments.timeout, arguments.grace)
+    code = supervise(arguments.command, arguments.timeout, arguments.grace)
     if arguments.record:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(arguments.record)

@@ -85,31 +85,31 @@ def preset(
 @app.command(rich_help_panel=STAGES)
 def ingest() -> None:
     """Pack the images of `data.source` into data/raw."""
-    from clarity.ingest.stage import run
+    from clarity.ingest.stage import ingest
     from clarity.inputs import unchanged
 
     with unchanged("ingest"):
-        run()
+        ingest()
 
 
 @app.command(rich_help_panel=STAGES)
 def preprocess() -> None:
     """Check, crop, split and pack data/raw into data/processed."""
     from clarity.inputs import unchanged
-    from clarity.preprocess.stage import run
+    from clarity.preprocess.stage import preprocess
 
     with unchanged("preprocess"):
-        run()
+        preprocess()
 
 
 @app.command(rich_help_panel=STAGES)
 def networks() -> None:
     """Read the code of networks of one's own, for the models that use it."""
     from clarity.inputs import unchanged
-    from clarity.networks import run
+    from clarity.networks import record_networks
 
     with unchanged("networks"):
-        run()
+        record_networks()
 
 
 @app.command(rich_help_panel=STAGES)
@@ -119,22 +119,22 @@ def train(model: Model, seed: Seed) -> None:
     from clarity.layout import Training
     from clarity.processes import one_at_a_time
     from clarity.tracking.live import LiveMirror
-    from clarity.train.stage import run
+    from clarity.train.stage import train
 
     alone = one_at_a_time(Training(model, seed))
     declared = unchanged("train", model=model, seed=seed)
     with alone, declared, LiveMirror.of_training(model, seed) as mirror:
-        run(model, seed, listener=mirror)
+        train(model, seed, listener=mirror)
 
 
 @app.command(rich_help_panel=STAGES)
 def evaluate(model: Model, seed: Seed) -> None:
     """Measure one training on every split."""
-    from clarity.evaluate.stage import run
+    from clarity.evaluate.stage import evaluate_training
     from clarity.inputs import unchanged
 
     with unchanged("evaluate", model=model, seed=seed):
-        run(model, seed)
+        evaluate_training(model, seed)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -142,21 +142,21 @@ def ensemble(
     name: Annotated[str, typer.Argument(help="A key of `ensembles` in params.yaml.")],
 ) -> None:
     """Put several trainings side by side as one network, and measure it."""
-    from clarity.ensembles.stage import run
+    from clarity.ensembles.stage import evaluate_ensemble
     from clarity.inputs import unchanged
 
     with unchanged("ensemble", ensemble=name):
-        run(name)
+        evaluate_ensemble(name)
 
 
 @app.command(rich_help_panel=STAGES)
 def compare() -> None:
     """Write the tables, the verdicts and the report."""
-    from clarity.compare.stage import run
+    from clarity.compare.stage import compare
     from clarity.inputs import unchanged
 
     with unchanged("compare"):
-        run()
+        compare()
 
 
 @app.command()
@@ -175,9 +175,9 @@ def verify(
     ] = None,
 ) -> None:
     """Say whether the results here lead to the conclusions of a commit; exit code 1 if not."""
-    from clarity.verify import run
+    from clarity.verify import verify
 
-    if not run(revision, reports):
+    if not verify(revision, reports):
         raise typer.Exit(1)
 
 
@@ -192,9 +192,9 @@ def publish() -> None:
 @app.command(rich_help_panel=REGISTRY)
 def backfill() -> None:
     """Refill an empty or lost MLflow store from the outputs and the history of aliases."""
-    from clarity.registry.backfill import run
+    from clarity.registry.backfill import backfill
 
-    run()
+    backfill()
 
 
 @app.command(rich_help_panel=REGISTRY)
@@ -204,9 +204,9 @@ def promote(
     ] = None,
 ) -> None:
     """Put the best challenger before the gate; move `champion` only if it is measurably better."""
-    from clarity.registry.promote import run
+    from clarity.registry.promote import promote
 
-    run(version)
+    promote(version)
 
 
 @app.command(rich_help_panel=REGISTRY)
@@ -248,9 +248,9 @@ def restore(
     retrain: Annotated[bool, typer.Option(help="Train even what DVC's cache has.")] = False,
 ) -> None:
     """Check out a version's commit in a new worktree and reproduce its bytes there."""
-    from clarity.registry.restore import run
+    from clarity.registry.restore import restore
 
-    run(version, target, retrain=retrain)
+    restore(version, target, retrain=retrain)
 
 
 @app.command(rich_help_panel=REGISTRY)
@@ -258,9 +258,9 @@ def gc(
     force: Annotated[bool, typer.Option(help="Delete it, not only say so.")] = False,
 ) -> None:
     """Say which versions, runs and checkpoints nobody needs; with --force, delete them."""
-    from clarity.registry.gc import run
+    from clarity.registry.gc import collect
 
-    run(force=force)
+    collect(force=force)
 
 
 @app.command()
@@ -274,9 +274,9 @@ def score(
     ] = "champion",
 ) -> None:
     """Score new images with a registered model."""
-    from clarity.score.batch import run
+    from clarity.score.batch import score_images
 
-    run(path, output, model)
+    score_images(path, output, model)
 
 
 @app.command()

@@ -68,7 +68,7 @@ class Code:
         return {"sha256": self.sha256, "source": self.source}
 
 
-def run() -> None:
+def record_networks() -> None:
     """Stage ``networks``: the code of every model's network, a file a model; ``{}`` of Clarity's.
 
     A training depends on its own model's file, so that a changed network trains its models again

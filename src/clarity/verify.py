@@ -44,7 +44,7 @@ class Outcome:
     differences: list[str] = field(default_factory=list)
 
 
-def run(revision: str = "HEAD", reports: Path | None = None, *, say: Say = print) -> bool:
+def verify(revision: str = "HEAD", reports: Path | None = None, *, say: Say = print) -> bool:
     """Compare the workspace's results with those of a git revision; whether they agree.
 
     Args:

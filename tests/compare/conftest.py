@@ -24,7 +24,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def reported(templates: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default families, one seed, with `reports/` written once for all worker processes; to be
     copied, not changed."""
-    from clarity.compare.stage import run
+    from clarity.compare.stage import compare
 
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base
@@ -35,7 +35,7 @@ def reported(templates: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
             (root / "dvc.yaml").write_text("stages: {}\n")  # a graph makes a folder a project
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(root)
-                run()
+                compare()
             done.touch()
     return root
 

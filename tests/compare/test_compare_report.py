@@ -26,13 +26,13 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def world(templates: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project whose report is written, three seeds."""
-    from clarity.compare.stage import run
+    from clarity.compare.stage import compare
 
     root = tmp_path_factory.mktemp("report")
     shutil.copytree(templates["three"], root, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        run()
+        compare()
         yield root
 
 
@@ -191,12 +191,12 @@ def test_it_prints(world: Path, browser) -> None:
 def test_the_same_bytes_twice_and_no_path_time_or_version(
     reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clarity.compare.stage import run
+    from clarity.compare.stage import compare
 
     shutil.copytree(reported, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "reports")
     monkeypatch.chdir(tmp_path)
-    run()
+    compare()
     assert digests(tmp_path / "reports") == digests(reported / "reports")
     for path in (tmp_path / "reports").rglob("*"):
         if path.is_file():
@@ -212,12 +212,12 @@ def test_the_same_bytes_twice_and_no_path_time_or_version(
 def test_a_chart_in_another_resolution_changes_no_number(
     reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clarity.compare.stage import run
+    from clarity.compare.stage import compare
 
     shutil.copytree(reported, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path, DEFAULT, (0,), dpi=50)
-    run()
+    compare()
     before, after = digests(reported / "reports"), digests(tmp_path / "reports")
     changed = {name for name in before if before[name] != after[name]}
     assert "figures/pareto.png" in changed

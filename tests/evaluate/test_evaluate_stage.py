@@ -238,7 +238,7 @@ def test_broken_data_is_refused_in_one_line(
     project: Path, tmp_path: Path, harm, words, monkeypatch
 ) -> None:
     from clarity.errors import ClarityError
-    from clarity.evaluate.stage import run as evaluate
+    from clarity.evaluate.stage import evaluate_training as evaluate
 
     for name in ("params.yaml", "data", "models"):
         source = project / name

@@ -22,8 +22,8 @@ Eye = Callable[..., tuple[int, str]]
 @pytest.fixture(scope="session")
 def world(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny project with a second convolutional size, an autoencoder and a VAE."""
-    from clarity.evaluate.stage import run as evaluate
-    from clarity.train.stage import run as train
+    from clarity.evaluate.stage import evaluate_training as evaluate
+    from clarity.train.stage import train
 
     made = finished.copy(tmp_path_factory.mktemp("eye") / "project")
     made.change({"models": MORE, "evaluate": {"samples": 24, "pairs": 12}})

@@ -28,7 +28,7 @@ SCORE = (sys.executable, "-m", "pipelines.score", "--settle", "0")
 def project(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a champion; scoring asks nothing of DVC."""
     from clarity.registry.backfill import publish
-    from clarity.registry.promote import run as promote
+    from clarity.registry.promote import promote
 
     root = tmp_path / "project"
     (root / ".dvc").mkdir(parents=True)

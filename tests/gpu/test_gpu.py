@@ -38,12 +38,12 @@ ALL = {
 KILLED = """
 import os, signal, sys
 from clarity.train.listener import NullListener
-from clarity.train.stage import run
+from clarity.train.stage import train
 class Impatient(NullListener):
     def epoch(self, row, images_per_second):
         if row["epoch"] == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-run(sys.argv[1], 0, Impatient())
+train(sys.argv[1], 0, Impatient())
 """
 
 

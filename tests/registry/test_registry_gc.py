@@ -50,7 +50,7 @@ def test_only_what_nobody_needs_is_deleted(here: Path) -> None:
     """Version 1 is champion, 3 is on a branch, 4 at a tag, 5 is nobody's, the last is here."""
     git("init", "--quiet")
     Path(".gitignore").write_text("mlruns\n")
-    promote.run("1", say=lambda _: None)
+    promote.promote("1", say=lambda _: None)
     first = max(numbers())
     for place in ("branch", "tag", "nowhere", "workspace"):
         train_again("pca-2", 0.01 * len(place))
@@ -68,7 +68,7 @@ def test_only_what_nobody_needs_is_deleted(here: Path) -> None:
     live = client.create_run(experiment_id(client), tags={keys.KIND: keys.COMPARISON})
 
     said: list[str] = []
-    gc.run(say=said.append)
+    gc.collect(say=said.append)
     assert said[-1].startswith("nothing was deleted")
     told = {int(line.split()[1]) for line in said if line.startswith("version ")}
     assert told == {nowhere}
@@ -77,7 +77,7 @@ def test_only_what_nobody_needs_is_deleted(here: Path) -> None:
     assert checkpoint.exists()
 
     files = sum(1 for path in artifacts(here).rglob("weights.safetensors") if path.is_file())
-    gc.run(force=True, say=said.append)
+    gc.collect(force=True, say=said.append)
     assert said[-1] == "deleted"
     assert numbers() == set(range(1, workspace + 1)) - told
     assert not checkpoint.exists()
@@ -92,14 +92,14 @@ def test_only_what_nobody_needs_is_deleted(here: Path) -> None:
             text=True,
         )
         assert done.returncode == 0, done.stderr
-    gc.run(force=True, say=said.append)
+    gc.collect(force=True, say=said.append)
     assert said[-2].startswith("0 versions, 0 runs and 0 checkpoints")
 
 
 def test_a_store_that_was_backed_up_as_documented_answers_the_same_elsewhere(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    promote.run("3", say=lambda _: None)
+    promote.promote("3", say=lambda _: None)
     lineage.show("champion")
     before = capsys.readouterr().out
     dump, other = tmp_path / "dump.db", tmp_path / "another checkout"

@@ -15,7 +15,7 @@ from clarity.files import sha256_file
 from clarity.layout import INDEX
 from clarity.registry.history import show as show_history
 from clarity.registry.lineage import find, show
-from clarity.registry.promote import rollback, run
+from clarity.registry.promote import promote, rollback
 from clarity.registry.reading import Client, Tables, open_reader
 from clarity.score.registered import (
     TAG_COMMIT,
@@ -33,8 +33,8 @@ FLOW = "7b9e3c1d-8a55-4c0e-9f6e-3d2a1b0c9d8e"
 @pytest.fixture
 def chained(here: Path) -> Path:
     """Version 3 is champion, 1 challenger; version 2 carries a commit and a flow run."""
-    run("3", say=lambda _: None)
-    run("1", say=lambda _: None)
+    promote("3", say=lambda _: None)
+    promote("1", say=lambda _: None)
     client = open_store()
     client.set_model_version_tag("clarity", "2", TAG_COMMIT, COMMIT)
     client.set_model_version_tag("clarity", "2", TAG_FLOW_RUN, FLOW)
@@ -140,7 +140,7 @@ def test_a_thousand_runs_change_little(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.usefixtures("chained")
 def test_history_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    run("3", say=lambda _: None)
+    promote("3", say=lambda _: None)
     world.write_params(["pca-8"], margin=0.0)
     show_history()
     told = capsys.readouterr().out

@@ -13,7 +13,7 @@ import registry_world as world
 
 from clarity.errors import ClarityError
 from clarity.registry.backfill import publish
-from clarity.registry.promote import rollback, run
+from clarity.registry.promote import promote, rollback
 from clarity.registry.versions import Registry
 from clarity.store import open_store
 
@@ -38,7 +38,7 @@ def said(function, *arguments: object) -> str:
 
 @pytest.mark.usefixtures("here")
 def test_the_first_champion_is_the_best_on_val_and_is_recorded() -> None:
-    told = said(run)
+    told = said(promote)
     assert "first champion" in told
     assert aliases() == {"champion": 3}
     assert events() == [("promote", "champion", None, 3)]
@@ -48,14 +48,14 @@ def test_the_first_champion_is_the_best_on_val_and_is_recorded() -> None:
     assert all(len(next(iter(one["identities"].values()))) == 64 for one in registered)
     # Asked again, nothing moves and nothing is written.
     before = Path("registry/history.jsonl").read_bytes()
-    assert "champion already" in said(run)
+    assert "champion already" in said(promote)
     assert Path("registry/history.jsonl").read_bytes() == before
 
 
 @pytest.mark.usefixtures("here")
 def test_a_worse_challenger_stays_challenger_with_the_reason_on_the_version() -> None:
-    run("3")
-    told = said(run, "2")
+    promote("3")
+    told = said(promote, "2")
     assert "not promoted" in told
     assert aliases() == {"champion": 3, "challenger": 2}
     version = open_store().get_model_version("clarity", "2")
@@ -71,8 +71,8 @@ def test_a_worse_challenger_stays_challenger_with_the_reason_on_the_version() ->
 
 @pytest.mark.usefixtures("here")
 def test_a_better_challenger_becomes_champion_and_gives_up_its_other_alias() -> None:
-    run("2")
-    told = said(run)
+    promote("2")
+    told = said(promote)
     assert "champion: version 3" in told
     assert aliases() == {"champion": 3}
     assert events() == [("promote", "champion", None, 2), ("promote", "champion", 2, 3)]
@@ -82,18 +82,18 @@ def test_a_better_challenger_becomes_champion_and_gives_up_its_other_alias() -> 
 
 
 def test_an_equal_challenger_is_refused(here: Path) -> None:
-    run("3")
+    promote("3")
     world.write_params(["pca-8", "pca-8-again"])
     world.write_training("pca-8-again", jitter=1e-4)
     world.write_reports(["pca-8", "pca-8-again"])
     publish()
-    assert "not promoted" in said(run, "4")
+    assert "not promoted" in said(promote, "4")
     assert aliases() == {"champion": 3, "challenger": 4}
 
 
 @pytest.mark.usefixtures("here")
 def test_a_broken_guard_keeps_a_better_model_from_the_post() -> None:
-    run("2")
+    promote("2")
     world.write_params(
         ["pca-2", "pca-4", "pca-8"],
         guards={
@@ -102,7 +102,7 @@ def test_a_broken_guard_keeps_a_better_model_from_the_post() -> None:
             "size": 1.1,
         },
     )
-    told = said(run, "3")
+    told = said(promote, "3")
     assert "guard broken" in told
     assert "gate.guards.size" in told
     assert aliases() == {"champion": 2, "challenger": 3}
@@ -110,20 +110,20 @@ def test_a_broken_guard_keeps_a_better_model_from_the_post() -> None:
 
 @pytest.mark.usefixtures("here")
 def test_rolling_back_twice_goes_back_two_and_passes_the_withdrawn_over() -> None:
-    run("1")
+    promote("1")
     world.write_params(["pca-2", "pca-4", "pca-8"], margin=0.0)
-    run("2")
-    run("3")
+    promote("2")
+    promote("3")
     stack = [one["to"] for one in world.entries() if one["event"] == "promote"]
     assert stack[-1] == 3
     said(rollback, "wrong alarms at night")
     assert aliases()["champion"] == stack[-2]
     assert world.entries()[-1]["why"] == "wrong alarms at night"
     # The gate would promote 3 again at once; it is passed over until it is named.
-    assert "rolled back and is passed over" in said(run)
+    assert "rolled back and is passed over" in said(promote)
     assert aliases()["champion"] == stack[-2]
     assert open_store().get_model_version("clarity", "3").tags["gate"] == "rolled back"
-    run("3")
+    promote("3")
     assert aliases()["champion"] == 3
     rollback(say=lambda _: None)
     if len(stack) == 3:
@@ -135,12 +135,12 @@ def test_rolling_back_twice_goes_back_two_and_passes_the_withdrawn_over() -> Non
 
 @pytest.mark.usefixtures("here")
 def test_a_challenger_that_a_rollback_makes_champion_challenges_no_more() -> None:
-    run("2")
+    promote("2")
     world.write_params(["pca-2", "pca-4", "pca-8"], margin=0.0)
-    run("3")
+    promote("3")
     assert aliases() == {"champion": 3}
     world.write_params(["pca-2", "pca-4", "pca-8"], margin=0.5)
-    run("2")
+    promote("2")
     assert aliases() == {"champion": 3, "challenger": 2}
     said(rollback)
     assert aliases() == {"champion": 2}
@@ -148,13 +148,13 @@ def test_a_challenger_that_a_rollback_makes_champion_challenges_no_more() -> Non
 
 @pytest.mark.usefixtures("here")
 def test_changed_data_both_are_scored_on_the_present_split_and_it_is_said() -> None:
-    run("2")
+    promote("2")
     world.write_data(data_seed=5)
     world.write_params(["pca-8"])
     world.write_training("pca-8")
     world.write_reports(["pca-8"])
     publish()
-    told = said(run)
+    told = said(promote)
     assert "the data changed" in told
     assert "scored on the present gate split" in told
     assert aliases()["champion"] == 4
@@ -162,14 +162,14 @@ def test_changed_data_both_are_scored_on_the_present_split_and_it_is_said() -> N
 
 @pytest.mark.usefixtures("here")
 def test_a_champion_that_cannot_be_loaded_gives_way_to_the_latest_that_can() -> None:
-    run("2")
-    run("3")
+    promote("2")
+    promote("3")
     from clarity.score.registered import files_of
 
     weights = files_of("clarity", 3).weights
     weights.write_bytes(weights.read_bytes()[:100])
     # A worse challenger must not take the post for want of a champion.
-    told = said(run, "1")
+    told = said(promote, "1")
     assert "cannot be loaded" in told
     assert aliases() == {"champion": 2, "challenger": 1}
     assert events()[-1][:1] == ("rollback",)
@@ -177,20 +177,20 @@ def test_a_champion_that_cannot_be_loaded_gives_way_to_the_latest_that_can() -> 
 
 @pytest.mark.usefixtures("here")
 def test_no_champion_ever_loads_the_challenger_takes_the_post() -> None:
-    run("1")
+    promote("1")
     from clarity.score.registered import files_of
 
     files_of("clarity", 1).weights.unlink()
-    told = said(run, "2")
+    told = said(promote, "2")
     assert "no earlier champion loads either" in told
     assert aliases()["champion"] == 2
 
 
 @pytest.mark.usefixtures("here")
 def test_an_alias_moved_by_hand_is_taken_over_and_recorded() -> None:
-    run("2")
+    promote("2")
     open_store().set_registered_model_alias("clarity", "champion", "1")
-    said(run, "3")
+    said(promote, "3")
     assert ("adopt", "champion", 2, 1) in events()
     assert events()[-1] == ("promote", "champion", 1, 3)
 
@@ -200,11 +200,11 @@ def test_a_move_that_was_cut_off_is_completed_by_the_next_command() -> None:
     from clarity.registry import moves
     from clarity.registry.history import History
 
-    run("2")
+    promote("2")
     real, moves._complete = moves._complete, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt())
     try:
         with pytest.raises(KeyboardInterrupt):
-            run("3")
+            promote("3")
     finally:
         moves._complete = real
     assert aliases()["champion"] == 2  # decided, not carried out
@@ -221,7 +221,7 @@ def test_a_move_that_was_cut_off_is_completed_by_the_next_command() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_two_promotions_at_once_move_the_alias_once() -> None:
-    run("2")
+    promote("2")
     command = [sys.executable, "-m", "clarity", "promote", "--version", "3"]
     both = [
         subprocess.Popen(command, env=world.environment(Path.cwd()), stdout=subprocess.PIPE)
@@ -238,9 +238,9 @@ def test_backfill_gives_the_same_numbers_aliases_and_verdicts(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run("2")
-    run("3")
-    run("1")
+    promote("2")
+    promote("3")
+    promote("1")
     before = Path("registry/history.jsonl").read_bytes()
     client = open_store()
     identities = {
@@ -261,7 +261,7 @@ def test_backfill_gives_the_same_numbers_aliases_and_verdicts(
     monkeypatch.chdir(again)
     world.write_params(["pca-8", "pca-2"])
     world.write_reports(["pca-8", "pca-2"])
-    from clarity.registry.backfill import run as backfill
+    from clarity.registry.backfill import backfill
 
     told = said(backfill)
     client = open_store()
@@ -287,13 +287,13 @@ def test_backfill_gives_the_same_numbers_aliases_and_verdicts(
 
 @pytest.mark.usefixtures("here")
 def test_a_foreign_store_is_refused_in_one_line() -> None:
-    run("2")
+    promote("2")
     lines = Path("registry/history.jsonl").read_text().splitlines()
     first = json.loads(lines[0])
     first["identities"] = {"1": "f" * 64}
     Path("registry/history.jsonl").write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
     with pytest.raises(ClarityError, match="do not belong together"):
-        run("3")
+        promote("3")
 
 
 @pytest.mark.usefixtures("here")
@@ -301,11 +301,11 @@ def test_mistakes_are_one_line() -> None:
     with pytest.raises(ClarityError, match="no champion yet"):
         rollback()
     with pytest.raises(ClarityError, match=r"version 9 .* does not exist"):
-        run("9")
+        promote("9")
     with pytest.raises(ClarityError, match="no such alias"):
-        run("winner")
-    run("2")
+        promote("winner")
+    promote("2")
     with Path("registry/history.jsonl").open("a") as handle:
         handle.write("<<<<<<< HEAD\n")
     with pytest.raises(ClarityError, match=r"history.jsonl:5: .*git checkout"):
-        run("3")
+        promote("3")

@@ -14,7 +14,7 @@ import registry_world as world
 
 from clarity.errors import ClarityError
 from clarity.layout import Training
-from clarity.registry.restore import run
+from clarity.registry.restore import restore
 from clarity.score.registered import TAG_COMMIT, TAG_DIRTY, digests_of
 from clarity.store import open_store
 
@@ -88,7 +88,7 @@ def repository(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_version_comes_back_with_the_same_digests(repository: Path, here: Path) -> None:
     told: list[str] = []
-    run("3", None, say=told.append)
+    restore("3", None, say=told.append)
     place = here.parent / "project-version-3"
     assert str(place) in told[0]
     assert "from DVC's cache" in told[0]
@@ -99,7 +99,7 @@ def test_a_version_comes_back_with_the_same_digests(repository: Path, here: Path
     assert weights == version.tags["clarity.weights"]
     assert evaluation == version.tags["clarity.evaluation"]
     with pytest.raises(ClarityError, match="there already"):
-        run("3", place)
+        restore("3", place)
     advice = re.findall("`(git worktree [^`]+)`", told[0])[0]
     shell(*shlex.split(advice))
     assert not place.exists()
@@ -113,11 +113,11 @@ def test_retraining_brings_the_data_and_says_the_stages_own_cause(
     place = here.parent / "again"
     monkeypatch.setenv("MAKE_FAILS", "disk: full")
     with pytest.raises(ClarityError, match=r"train@pca-8-0.*clarity: disk: full"):
-        run("3", place, retrain=True)
+        restore("3", place, retrain=True)
     assert not place.exists()
     monkeypatch.delenv("MAKE_FAILS")
     told: list[str] = []
-    run("3", place, retrain=True, say=told.append)
+    restore("3", place, retrain=True, say=told.append)
     assert "trained again" in told[0]
     assert (place / "data" / "processed" / "index.csv").is_file()
 
@@ -125,7 +125,7 @@ def test_retraining_brings_the_data_and_says_the_stages_own_cause(
 def test_what_cannot_be_restored_is_said_in_one_line(repository: Path, here: Path) -> None:
     client = open_store()
     with pytest.raises(ClarityError, match="no such version or alias"):
-        run("9", None)
+        restore("9", None)
 
     # No commit's dvc.lock names these weights, and the recorded commit was not all of it.
     from clarity.score.registered import files_of
@@ -134,20 +134,20 @@ def test_what_cannot_be_restored_is_said_in_one_line(repository: Path, here: Pat
     weights.write_bytes(weights.read_bytes() + b" ")
     shutil.rmtree("models/pca-4-0", ignore_errors=True)
     with pytest.raises(ClarityError, match="outside a git repository"):
-        run("2", None)
+        restore("2", None)
     client.set_model_version_tag("clarity", "2", TAG_COMMIT, str(repository))
     client.set_model_version_tag("clarity", "2", TAG_DIRTY, "true")
     with pytest.raises(ClarityError, match="uncommitted changes on top of"):
-        run("2", None)
+        restore("2", None)
     client.set_model_version_tag("clarity", "2", TAG_DIRTY, "false")
     client.set_model_version_tag("clarity", "2", TAG_COMMIT, "0" * 40)
     with pytest.raises(ClarityError, match="is not in this repository"):
-        run("2", None)
+        restore("2", None)
 
     # Gone from the cache and not to be made again: nothing half-restored is left.
     shutil.rmtree(".dvc/cache")
     with pytest.raises(ClarityError, match="dvc repro"):
-        run("3", None)
+        restore("3", None)
     assert not (here.parent / "project-version-3").exists()
     assert "version-3" not in shell("git", "worktree", "list")
 
@@ -155,7 +155,7 @@ def test_what_cannot_be_restored_is_said_in_one_line(repository: Path, here: Pat
 def test_without_git_it_is_said(here: Path) -> None:
     del here
     with pytest.raises(ClarityError, match="no git repository here"):
-        run("3", None)
+        restore("3", None)
 
 
 @pytest.mark.parametrize(
@@ -165,5 +165,5 @@ def test_without_git_it_is_said(here: Path) -> None:
 def test_tampered_tags_are_one_line(repository: Path, here: Path, tag: str, value: str) -> None:
     open_store().set_model_version_tag("clarity", "1", tag, value)
     with pytest.raises(ClarityError, match=r"^version 1: its (tags name no training|commit is no)"):
-        run("1", here.parent / "nowhere")
+        restore("1", here.parent / "nowhere")
     assert not (here.parent / "nowhere").exists()

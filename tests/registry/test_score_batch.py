@@ -16,7 +16,7 @@ from PIL import Image
 from clarity.errors import ClarityError
 from clarity.files import only_one
 from clarity.layout import Training, anomalies, normals
-from clarity.registry.promote import run as promote
+from clarity.registry.promote import promote
 from clarity.score import batch
 from clarity.score.detector import Detector, Files
 from clarity.score.sources import Reading, open_source
@@ -36,7 +36,7 @@ def test_an_array_by_the_champion(champion: Detector, monkeypatch: pytest.Monkey
     monkeypatch.setattr(batch, "PIECE", 50)
     images = np.concatenate([np.load(normals("test")), np.load(anomalies("test"))] * 2)
     np.save("new.npy", images)
-    batch.run(Path("new.npy"), Path("out"), "champion")
+    batch.score_images(Path("new.npy"), Path("out"), "champion")
     assert {path.name for path in Path("out").iterdir()} == FILES
     table = pd.read_csv("out/scores.csv").fillna({"signal_2": ""})
     assert list(table.columns) == [
@@ -87,7 +87,7 @@ def test_a_folder_with_things_that_are_no_pictures(champion: Detector) -> None:
     (folder / "c, d.png").write_text("not a picture")
     (folder / "empty.png").touch()
     (folder / ".hidden.png").write_text("ignored")
-    batch.run(Path("incoming"), Path("out"), "3")
+    batch.score_images(Path("incoming"), Path("out"), "3")
     table = pd.read_csv("out/scores.csv")
     assert list(table["id"]) == ["deep/a.png", "deep/b.jpg"]
     assert table["score"][0] == pytest.approx(champion.judge(images[:1]).score[0])
@@ -95,7 +95,7 @@ def test_a_folder_with_things_that_are_no_pictures(champion: Detector) -> None:
     assert list(rejected["id"]) == ["deep/c, d.png", "deep/empty.png"]
     assert rejected["reason"].str.len().min() > 5
     odd = Path(os.fsdecode(b"s3:/on\xe9"))  # for Arrow a URI, and no UTF-8
-    batch.run(folder / "a.png", odd, "champion")
+    batch.score_images(folder / "a.png", odd, "champion")
     assert list(pd.read_csv((odd / "scores.csv").open())["id"]) == ["a.png"]
 
 
@@ -104,7 +104,7 @@ def test_a_cut_off_run_goes_on_and_never_looks_complete(monkeypatch: pytest.Monk
     monkeypatch.setattr(batch, "PIECE", 10)
     images = np.load(normals("train"))
     np.save("new.npy", images)
-    batch.run(Path("new.npy"), Path("whole"), "champion")
+    batch.score_images(Path("new.npy"), Path("whole"), "champion")
 
     judged: list[int] = []
     real = Detector.judge
@@ -120,7 +120,7 @@ def test_a_cut_off_run_goes_on_and_never_looks_complete(monkeypatch: pytest.Monk
     (out / "scores.csv").write_text("of another run")
     monkeypatch.setattr(Detector, "judge", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        batch.run(Path("new.npy"), out, "champion")
+        batch.score_images(Path("new.npy"), out, "champion")
     assert {path.name for path in out.iterdir()} == {batch.PARTS}
 
     counted: list[int] = []
@@ -130,16 +130,16 @@ def test_a_cut_off_run_goes_on_and_never_looks_complete(monkeypatch: pytest.Monk
         return real(self, some, **how)
 
     monkeypatch.setattr(Detector, "judge", count)
-    batch.run(Path("new.npy"), out, "champion")
+    batch.score_images(Path("new.npy"), out, "champion")
     # What was scored before is not scored again (the last call draws the sheet).
     assert sum(counted[:-1]) == len(images) - 50
     for name in FILES - {"summary.json"}:
         assert (out / name).read_bytes() == (Path("whole") / name).read_bytes()
     counted.clear()
-    batch.run(Path("new.npy"), out, "champion")
+    batch.score_images(Path("new.npy"), out, "champion")
     assert not counted
     # Another model is another run.
-    batch.run(Path("new.npy"), out, "1")
+    batch.score_images(Path("new.npy"), out, "1")
     assert sum(counted[:-1]) == len(images)
 
 
@@ -181,7 +181,7 @@ def test_every_item_of_a_folder_has_exactly_one_row(
     ]
     assert "later.png" in [name for _, name, _ in vanished]
 
-    batch.run(root, Path("out"), "3")
+    batch.score_images(root, Path("out"), "3")
     table, rejected = pd.read_csv("out/scores.csv"), pd.read_csv("out/rejected.csv")
     assert list(table["id"]) == [
         "\\x2drf.png",
@@ -226,20 +226,20 @@ def test_results_are_never_scored_and_never_two_runs_write_them(
     Image.fromarray(np.load(normals("test"))[0]).save("in/a.png")
     for output in ("in/results", "in"):
         for _ in range(2):
-            batch.run(Path("in"), Path(output), "3")
+            batch.score_images(Path("in"), Path(output), "3")
             assert list(pd.read_csv(f"{output}/scores.csv")["id"]) == ["a.png"]
         assert "complete already" in capfd.readouterr().err
     # A further output beside an earlier one: its contact sheet is told from pictures.
-    batch.run(Path("in"), Path("in/again"), "3")
+    batch.score_images(Path("in"), Path("in/again"), "3")
     assert list(pd.read_csv("in/again/scores.csv")["id"]) == ["a.png"]
     refused = pd.read_csv("in/again/rejected.csv").set_index("id")["reason"]
     assert "contact sheet" in refused["results/most_anomalous.png"]
     with pytest.raises(ClarityError, match="would be overwritten"):
-        batch.run(Path("in/most_anomalous.png"), Path("in"), "3")
+        batch.score_images(Path("in/most_anomalous.png"), Path("in"), "3")
 
     table = Path("in/scores.csv").read_bytes()
     with only_one(Path("in")), pytest.raises(ClarityError, match="another `clarity score` writes"):
-        batch.run(Path("in"), Path("in"), "1")
+        batch.score_images(Path("in"), Path("in"), "1")
     assert Path("in/scores.csv").read_bytes() == table
 
 
@@ -259,9 +259,9 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         ("words.png", "not one usable image"),
     ):
         with pytest.raises(ClarityError, match=problem) as error:
-            batch.run(Path(path), Path("out"), "champion")
+            batch.score_images(Path(path), Path("out"), "champion")
         assert "\n" not in str(error.value)
     with pytest.raises(ClarityError, match="a file; --output"):
-        batch.run(normals("test"), Path("words.png"), "champion")
+        batch.score_images(normals("test"), Path("words.png"), "champion")
     with pytest.raises(ClarityError, match="no such version or alias"):
-        batch.run(normals("test"), Path("out"), "winner")
+        batch.score_images(normals("test"), Path("out"), "winner")

@@ -25,7 +25,7 @@ from data_helpers import SHAPE
 from PIL import Image
 
 from clarity.layout import Training, anomalies, normals
-from clarity.registry.promote import run as promote
+from clarity.registry.promote import promote
 from clarity.score.detector import Detector, Files
 from clarity.score.pictures import encode_png
 from clarity.score.refusals import Message, Receive, Refusals, Send

@@ -52,7 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.delenv("DVC_ROOT", raising=False)
         patch.chdir(root)
         write_world(root)
-        publish.run()
+        publish.publish()
         yield root
 
 

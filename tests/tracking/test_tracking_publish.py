@@ -41,7 +41,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_world(root)
         open_store()
         shutil.copy(database(root), root / BLANK)
-        publish.run()
+        publish.publish()
     return root
 
 
@@ -115,7 +115,7 @@ def test_all_models_have_pictures_under_the_same_keys_and_steps(world: MlflowCli
 
 def test_publishing_twice_changes_nothing(world: MlflowClient) -> None:
     before, versions, receipt = runs_of(world), versions_of(world), PUBLISHED.read_bytes()
-    publish.run()
+    publish.publish()
     after = runs_of(world)
     assert {name: run.to_dictionary() for name, run in before.items()} == {
         name: run.to_dictionary() for name, run in after.items()
@@ -164,7 +164,7 @@ def test_a_lost_store_is_refilled_with_the_same_figures_and_numbers(world: Mlflo
     client = lose_store()
     # Numbers as the history remembers them: another order, and some that are nobody's any more.
     remembered = {2: numbers[2], 4: numbers[1], 7: "f" * 64}
-    publish.run(remembered)
+    publish.publish(remembered)
     after = {name: (run.data.metrics, run.data.params) for name, run in runs_of(client).items()}
     assert after == before
     assert PUBLISHED.read_bytes() == receipt
@@ -175,7 +175,7 @@ def test_a_lost_store_is_refilled_with_the_same_figures_and_numbers(world: Mlflo
 def test_another_training_of_a_model_supersedes_the_older(world: MlflowClient) -> None:
     old = runs_of(world)["conv-small-0"]
     write_training(Training("conv-small", 0), shift=0.005)
-    publish.run()
+    publish.publish()
     mine = [
         run
         for run in world.search_runs([experiment_id(world)])
@@ -190,7 +190,7 @@ def test_another_training_of_a_model_supersedes_the_older(world: MlflowClient) -
     assert len(versions_of(world)) == 3
     # Back to the older outputs: the older run is the current one again, and nothing is added.
     write_training(Training("conv-small", 0))
-    publish.run()
+    publish.publish()
     assert world.get_run(old.info.run_id).data.tags[keys.CURRENT] == "true"
     assert keys.SUPERSEDED_BY not in world.get_run(old.info.run_id).data.tags
     assert len(versions_of(world)) == 3
@@ -201,7 +201,7 @@ def test_a_new_evaluation_is_a_new_version_of_the_same_run(world: MlflowClient) 
     details = json.loads(training.details.read_text())
     details["reconstruction"]["test"]["mse"] = 0.5
     training.details.write_text(json.dumps(details))
-    publish.run()
+    publish.publish()
     run = runs_of(world)["pca-3-0"]
     assert run.data.metrics["test/mse"] == 0.5
     assert len(versions_of(world)) == 3
@@ -224,7 +224,7 @@ def test_a_crashed_live_run_is_picked_up(world: MlflowClient) -> None:
     assert crashed.info.status == "RUNNING"
     # The process is gone: its number now belongs to nobody.
     client.set_tag(crashed.info.run_id, keys.PROCESS, "elsewhere")
-    publish.run()
+    publish.publish()
     run = runs_of(client)["conv-small-0"]
     assert run.info.run_id == crashed.info.run_id
     assert run.info.status == "FINISHED"
@@ -243,7 +243,7 @@ def test_a_mirror_of_other_numbers_is_thrown_away(world: MlflowClient) -> None:
     }
     stale = client.create_run(experiment_id(client), tags=tags)
     client.log_metric(stale.info.run_id, "curves/val_mse", 99.0, step=0)
-    publish.run()
+    publish.publish()
     assert client.get_run(stale.info.run_id).info.lifecycle_stage == "deleted"
     assert runs_of(client)["conv-small-0"].info.run_id != stale.info.run_id
 
@@ -254,7 +254,7 @@ def test_a_dropped_model_leaves_the_current_runs(world: MlflowClient) -> None:
     rest = tail[tail.index("\nensembles:") :]
     Path("params.yaml").write_text(head + rest)
     write_reports(["conv-small"])
-    publish.run()
+    publish.publish()
     assert runs_of(world)["pca-3-0"].data.tags[keys.CURRENT] == "false"
     assert "pca-3-0" not in json.loads(PUBLISHED.read_text())["trainings"]
 
@@ -267,14 +267,14 @@ def test_the_comparison_run_carries_report_and_verdicts(world: MlflowClient) -> 
     note = world.get_experiment(experiment_id(world)).tags["mlflow.note.content"]
     assert "Larger is not shown" in note
     write_reports(["conv-small"])
-    publish.run()
+    publish.publish()
     assert runs_of(world)["comparison"].info.run_id == run.info.run_id
 
 
 def test_a_missing_output_is_one_line(world: MlflowClient) -> None:
     Training("conv-small", 0).details.unlink()
     with pytest.raises(ClarityError, match=r"details.json: missing; `dvc checkout`"):
-        publish.run()
+        publish.publish()
 
 
 def test_the_receipt_names_no_run_and_no_time(world: MlflowClient) -> None:

@@ -97,8 +97,8 @@ def test_what_a_slow_server_missed_is_delivered_later_in_order_once(
         "clarity: not mirrored to MLflow, training goes on (MLflow's store did not take all within "
         "5 s); `publish` completes the run from the outputs"
     ]
-    publish.run()
-    publish.run()
+    publish.publish()
+    publish.publish()
     client = open_store()
     runs = client.search_runs([experiment_id(client)], "tags.`mlflow.runName` = 'conv-small-0'")
     assert [run.info.status for run in runs] == ["FINISHED"]
@@ -115,10 +115,10 @@ def test_a_version_gets_its_old_number_behind_reserved_ones(world: Path) -> None
     assert load_params().gate.name == name
     identity = identity_of(Training("pca-3", 0))
     numbers = {1: "gone", 2: "gone too", 4: identity}
-    publish.run(numbers)
+    publish.publish(numbers)
     client = open_store()
     before = len(client.search_logged_models([experiment_id(client)]))
-    publish.run(numbers)
+    publish.publish(numbers)
     found = {int(one.version) for one in client.search_model_versions(f"name='{name}'")}
     assert found == {4, 5}
     assert find_version(client, name, "4")[1]["clarity.identity"] == identity

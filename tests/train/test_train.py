@@ -33,7 +33,7 @@ from clarity.models.flops import gflop_per_image
 from clarity.params import load_params
 from clarity.train.fingerprint import fingerprint
 from clarity.train.listener import NullListener
-from clarity.train.stage import run
+from clarity.train.stage import train
 from pipelines.processes.runs import told
 from pipelines.stages.stage import EPOCH
 
@@ -104,7 +104,7 @@ def test_every_family_writes_what_the_contract_says_twice_the_same(
             heard.append("finished")
 
     training = Training(name, 0)
-    run(name, 0, Listener())
+    train(name, 0, Listener())
     last = 1 if name == "pca" else 3
     curves = rows(name)
     parts = {f"{s}_{p}_nats" for s in ("train", "val") for p in ("recon", "kl")}
@@ -140,7 +140,7 @@ def test_every_family_writes_what_the_contract_says_twice_the_same(
 
     before = sha256_tree(training.directory)
     shutil.rmtree(training.directory)
-    run(name, 0)
+    train(name, 0)
     assert sha256_tree(training.directory) == before
 
 
@@ -150,7 +150,7 @@ def test_one_training_keeps_the_weights_of_both_budgets(
 ) -> None:
     """Where a budget ends must not change what the other one keeps."""
     training = Training("conv", 0)
-    run("conv", 0)
+    train("conv", 0)
     alone = training.weights.read_bytes()
     assert not load_file(training.same_compute)
     assert read_json(training.description)["budgets"]["compute"] is None
@@ -158,7 +158,7 @@ def test_one_training_keeps_the_weights_of_both_budgets(
     gflop = gflop_per_image(build(spec, "conv", SHAPE))
 
     change(compute=compute_epochs * gflop)
-    run("conv", 0)
+    train("conv", 0)
     assert training.weights.read_bytes() == alone
     found = read_json(training.description)["budgets"]
     assert rows("conv")[-1]["step"] == steps
@@ -176,7 +176,7 @@ def test_one_training_keeps_the_weights_of_both_budgets(
 def test_the_best_epoch_counts_and_patience_ends_the_training(change: Change) -> None:
     # Beyond the first steps, this rate only destroys.
     change(epochs=40, learning_rate=0.3, patience=2, warmup=0.0, average=0.0)
-    run("fcn", 0)
+    train("fcn", 0)
     curves = rows("fcn")
     best = min(curves[1:], key=lambda row: row["val_mse"])
     assert curves[-1]["epoch"] == best["epoch"] + 2 < 40
@@ -186,12 +186,12 @@ def test_the_best_epoch_counts_and_patience_ends_the_training(change: Change) ->
 def test_whoever_follows_it_is_told_every_epoch(
     change: Change, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("conv", 0)
+    train("conv", 0)
     quiet = capsys.readouterr().out.splitlines()
     assert len(quiet) == 1, "the result"
     for name, value in told("a run").items():
         monkeypatch.setenv(name, value)
-    run("conv", 0)
+    train("conv", 0)
     *epochs, result = capsys.readouterr().out.splitlines()
     found = [EPOCH.match(line) for line in epochs]
     assert [one and one.group(1, 2) for one in found] == [(str(k), "3") for k in range(4)]
@@ -203,7 +203,7 @@ def test_divergence_stops_in_one_line_and_writes_nothing(change: Change) -> None
     with pytest.raises(
         ClarityError, match=r"diverged at step \d+, learning rate \S+e\+\d+:"
     ) as raised:
-        run("vae", 0)
+        train("vae", 0)
     assert "\n" not in str(raised.value)
     assert "last good validation MSE" in str(raised.value)
     assert "lower models.vae.train.learning_rate" in str(raised.value)
@@ -213,12 +213,12 @@ def test_divergence_stops_in_one_line_and_writes_nothing(change: Change) -> None
 
 def test_bad_requests_are_one_line(change: Change) -> None:
     with pytest.raises(ClarityError, match=r"models\.nope does not exist"):
-        run("nope", 0)
+        train("nope", 0)
     with pytest.raises(ClarityError, match="7 is not listed"):
-        run("fcn", 7)
+        train("fcn", 7)
     change(precision="bf16")
     with pytest.raises(ClarityError, match=r"train\.precision: bf16 needs a GPU"):
-        run("fcn", 0)
+        train("fcn", 0)
     assert not Path("models").exists()
 
 
@@ -306,13 +306,13 @@ def test_a_killed_training_goes_on_to_the_same_bytes(change: Change) -> None:
 
 
 def test_a_broken_checkpoint_counts_as_none(change: Change) -> None:
-    run("fcn", 0)
+    train("fcn", 0)
     training = Training("fcn", 0)
     before = sha256_tree(training.directory)
     name = read_json(training.provenance)["fingerprint"]
     (CHECKPOINTS / name).mkdir(parents=True)
     (CHECKPOINTS / name / "checkpoint.safetensors").write_bytes(b"half a checkpo")
-    run("fcn", 0)
+    train("fcn", 0)
     assert sha256_tree(training.directory) == before
 
 
@@ -320,7 +320,7 @@ def test_a_broken_checkpoint_counts_as_none(change: Change) -> None:
 def test_signals_at_any_moment_lose_nothing(batch_size: int, change: Change) -> None:
     """One batch an epoch, where every step is an epoch's last, and several."""
     change(epochs=8, patience=8, batch_size=batch_size)
-    run("fcn", 0)
+    train("fcn", 0)
     training = Training("fcn", 0)
     expected = sha256_tree(training.directory)
     shutil.rmtree(training.directory)
@@ -338,7 +338,7 @@ def test_signals_at_any_moment_lose_nothing(batch_size: int, change: Change) -> 
     try:
         while not training.weights.exists():
             try:
-                run("fcn", 0, Impatient())
+                train("fcn", 0, Impatient())
             except SystemExit as stop:
                 codes.append(stop.code)
             for timer in timers:

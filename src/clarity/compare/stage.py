@@ -26,7 +26,7 @@ from clarity.layout import REPORTS, Training
 from clarity.params import load_params
 
 
-def run() -> None:
+def compare() -> None:
     """Read the trainings that params.yaml names, and write ``reports/``.
 
     Raises:

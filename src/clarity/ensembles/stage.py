@@ -16,7 +16,7 @@ from clarity.layout import Ensemble, Training
 from clarity.params import ENSEMBLE, load_params
 
 
-def run(name: str) -> None:
+def evaluate_ensemble(name: str) -> None:
     """Write the ensemble's weights, which are its members', and its evaluation.
 
     Args:

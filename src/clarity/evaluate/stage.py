@@ -64,7 +64,7 @@ from clarity.params import Params, load_params
 INDEX_COLUMNS = ("split", "label", "row", "id", "group", "kind", "has_mask")
 
 
-def run(model: str, seed: int) -> None:
+def evaluate_training(model: str, seed: int) -> None:
     """Measure the training of ``model`` from ``seed`` and write its evaluation.
 
     Args:

@@ -23,7 +23,7 @@ def open_source(data: Data) -> Source:
     return found
 
 
-def run() -> None:
+def ingest() -> None:
     """Write ``items.parquet`` and ``source.json``, both or neither.
 
     Raises:

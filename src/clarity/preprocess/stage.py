@@ -45,7 +45,7 @@ from clarity.preprocess.tables import IndexRow, write_index, write_rejected
 SHOWN = 8
 
 
-def run() -> None:
+def preprocess() -> None:
     """Write the arrays, ``index.csv`` and ``rejected.csv``: all of them or none.
 
     Raises:

@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 
 def publish(*, say: Say = print, mend: bool = False) -> None:
     """Complete runs and versions from the outputs, with the numbers that the history remembers."""
-    from clarity.tracking.publish import run as publish_outputs
+    from clarity.tracking.publish import publish as publish_outputs
 
     publish_outputs(History().numbers, mend=mend)
     if not mend:
@@ -42,7 +42,7 @@ def _next(registry: Registry) -> str:
     )
 
 
-def run(*, say: Say = print) -> None:
+def backfill(*, say: Say = print) -> None:
     """Refill an empty or lost store, or complete one in which something is missing.
 
     Raises:

@@ -51,7 +51,7 @@ class Plan:
     checkpoints: list[Path] = field(default_factory=list)
 
 
-def run(*, force: bool = False, say: Say = print) -> None:
+def collect(*, force: bool = False, say: Say = print) -> None:
     """Say what nobody needs; with ``force``, delete it.
 
     Raises:

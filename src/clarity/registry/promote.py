@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 PREFIX = 16
 
 
-def run(version: str | None = None, *, say: Say = print) -> None:
+def promote(version: str | None = None, *, say: Say = print) -> None:
     """Put the best challenger (or a named version) before the gate.
 
     Args:

@@ -30,7 +30,7 @@ from clarity.score.registered import (
 Say = Callable[[str], None]
 
 
-def run(version: str, target: Path | None, *, retrain: bool = False, say: Say = print) -> None:
+def restore(version: str, target: Path | None, *, retrain: bool = False, say: Say = print) -> None:
     """Check out a version's commit in a new worktree and have DVC bring its files back there.
 
     Files come from DVC's cache, from its remote, or by running the stages, in this order; whichever

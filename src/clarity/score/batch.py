@@ -63,7 +63,7 @@ SCORES = pa.schema(
 REJECTS = pa.schema([("position", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
 
 
-def run(path: Path, output: Path, model: str) -> None:
+def score_images(path: Path, output: Path, model: str) -> None:
     """Score what lies at ``path`` with a registered model.
 
     Writes to ``output``: ``scores.csv`` and ``scores.parquet`` (``id``, ``score``, ``threshold``,

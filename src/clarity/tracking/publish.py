@@ -55,7 +55,7 @@ def publish_lock(root: Path) -> FileLock:
     return FileLock(path)
 
 
-def run(numbers: Mapping[int, str] | None = None, *, mend: bool = False) -> None:
+def publish(numbers: Mapping[int, str] | None = None, *, mend: bool = False) -> None:
     """Publish every training and ensemble of params.yaml, and the comparison.
 
     Args:

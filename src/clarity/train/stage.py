@@ -43,7 +43,7 @@ from clarity.train.setup import set_up
 QUIET_SECONDS = 30
 
 
-def run(model: str, seed: int, listener: Listener | None = None) -> None:
+def train(model: str, seed: int, listener: Listener | None = None) -> None:
     """Train ``model`` from ``seed`` and write weights, description, curves, grids, provenance.
 
     Args:

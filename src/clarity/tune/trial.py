@@ -43,7 +43,7 @@ def changed(model: str, changes: Mapping[str, Any]) -> Params:
     return parse_params(json.dumps(content), PARAMS)
 
 
-def run(model: str, seed: int, changes: Mapping[str, Any]) -> None:
+def try_out(model: str, seed: int, changes: Mapping[str, Any]) -> None:
     """Train a candidate and print what came of it.
 
     Lines: ``{"checkpoint": FOLDER}`` first; ``{"epoch": …, "val_mse": …}`` after each epoch; last
@@ -101,7 +101,7 @@ if __name__ == "__main__":
 
     name, number, text = sys.argv[1:]
     try:
-        run(name, int(number), json.loads(text))
+        try_out(name, int(number), json.loads(text))
     except ClarityError as error:
         print(f"clarity: {line(str(error), LONGEST)}", file=sys.stderr)
         sys.exit(2)
