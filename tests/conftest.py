@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,18 @@ TOGETHER = {
     "test_docs_python.py",
     "test_two_at_once.py",
 }
+
+#: What names somebody's own servers, stores and folders: a shell's, or those that `make` sets.
+OWN = ("PREFECT_", "MLFLOW_", "DVC_", "CLARITY_HOME", "CLARITY_SOURCE", "CLARITY_RUN_CODE")
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+
+for name in [name for name in os.environ if name.startswith(OWN)]:
+    del os.environ[name]
+os.environ |= QUIET
 
 # A shell's background job inherits "ignore Ctrl-C", and so would the servers that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -67,6 +67,9 @@ def clarity(project: Path, *arguments: str, path: str = "") -> Result:
 
 def clarity_here(project: Path, *arguments: str) -> Result:
     """The same entry point, called in this process: what is imported stays imported."""
+    # Otherwise the command would put itself in this process's place, to run that source.
+    source = project / "src" / "clarity"
+    assert not source.exists() or source.resolve() == ROOT / "src" / "clarity", "use here()"
     said, complained = io.StringIO(), io.StringIO()
     before = sys.argv
     sys.argv = ["clarity", *arguments]

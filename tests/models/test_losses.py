@@ -126,7 +126,8 @@ def test_a_training_by_another_loss_keeps_both_curves_and_the_report_says_so(
     assert best["val_loss"] == pytest.approx(least)
     result = clarity_here(project.path, "compare")
     assert result.code == 0, result.complained
-    verdicts = Path("reports/verdicts.json").read_text()
+    content = json.loads(Path("reports/verdicts.json").read_text())
+    verdicts = json.dumps(content, ensure_ascii=False)
     assert "conv with SSIM with noise of 0.1 on the input" in verdicts
     assert "0.5 × L1 + 0.5 × SSIM" in verdicts
     assert "trained with different losses" in verdicts

@@ -62,7 +62,7 @@ MODELS = {
 def test_a_family_of_ones_own_goes_all_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = make_project(tmp_path / "project")
+    project = make_project(tmp_path / "project").here()
     monkeypatch.chdir(project.path)
     save_pictures(project.path / "data/own", people=12, each=3)
     Path("networks/mine.py").write_text(CODE)

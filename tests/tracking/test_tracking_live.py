@@ -43,6 +43,25 @@ print("trained")
 """
 
 
+#: Tells an epoch a second for a while, of a training of its own. argv: model, seconds.
+TELLING = """
+import json, sys, time
+from clarity.layout import Training
+from clarity.tracking.live import LiveMirror
+model, seconds = sys.argv[1], float(sys.argv[2])
+training = Training(model, 0)
+epoch, end = 0, time.monotonic() + seconds
+with LiveMirror.of_training(model, 0) as mirror:
+    mirror.started(json.loads(training.provenance.read_text()))
+    while time.monotonic() < end:
+        mirror.epoch({"epoch": epoch, "step": epoch, "val_mse": 1 / (1 + epoch)}, 10.0 + epoch)
+        epoch += 1
+        time.sleep(1)
+    mirror.finished(training)
+print(epoch)
+"""
+
+
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -128,3 +147,40 @@ def test_telling_costs_a_training_next_to_nothing(world: Path) -> None:
     assert mirror._jobs.qsize() > 1000
     mirror.finished(training)
     mirror.__exit__(None, None, None)
+
+
+@pytest.mark.slow
+def test_two_dozen_trainings_write_for_minutes_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    models: dict[str, dict[str, object]] = {
+        f"conv-{number}": {"family": "conv", "widths": [2]} for number in range(24)
+    }
+    write_world(tmp_path, models)
+    writers = {
+        model: subprocess.Popen(
+            [sys.executable, "-c", TELLING, model, "300"],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for model in models
+    }
+    told = {}
+    for model, writer in writers.items():
+        said, wrong = writer.communicate(timeout=700)
+        assert (writer.returncode, wrong) == (0, "")
+        told[model] = int(said)
+    client = open_store()
+    runs = {run.info.run_name: run for run in client.search_runs([experiment_id(client)])}
+    assert sorted(runs) == sorted(f"{model}-0" for model in models)
+    for model, epochs in told.items():
+        run = runs[f"{model}-0"]
+        assert run.info.status == "FINISHED"
+        assert epochs > 100
+        points = client.get_metric_history(run.info.run_id, keys.IMAGES_PER_SECOND)
+        written = [(point.step, point.value) for point in points]
+        assert written == [(epoch, 10.0 + epoch) for epoch in range(epochs)]
