@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import signal
@@ -72,7 +73,8 @@ def altered(draw: st.DrawFn, tree: Any, values: st.SearchStrategy = ANYTHING) ->
             elif how == 1 and isinstance(at, dict):
                 at[draw(TEXTS)] = at.pop(key)
             else:
-                at[key] = draw(values)
+                # A copy: what was drawn once may be drawn again, to stand within itself.
+                at[key] = copy.deepcopy(draw(values))
             break
     return made
 
