@@ -73,6 +73,19 @@ def test_a_lost_store_is_refilled_by_publish_alone(project: Project) -> None:
     assert (project.path / "mlruns/published.json").read_bytes() == published
 
 
+def test_what_a_killed_dvc_left_half_linked_changes_nothing_and_goes(project: Project) -> None:
+    """DVC killed while it put outputs into its cache: files that it had not renamed yet."""
+    beside = project.path / "models/fcn-small-0/.9kgETjIcRiHyOeoV3-hZfQ.tmp"
+    within = project.path / "models/fcn-small-0/progress/.9kgETjIcRiHyOeoV3-hZfQ.tmp"
+    for path in (beside, within):
+        path.write_bytes(b"half")
+    assert "up to date" in project.run("dvc", "status").stdout
+    project.run("dvc", "repro", "--force", "--single-item", "train@fcn-small-0")
+    assert not beside.exists()
+    assert not within.exists()
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
 def test_a_file_in_data_own_runs_ingest_and_nothing_that_it_does_not_touch(
     project: Project,
 ) -> None:

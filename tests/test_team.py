@@ -125,6 +125,7 @@ database_uri = {self.database.address("accounts").replace("%", "%%")}
 admin_username = {ADMIN[0]}
 admin_password = {ADMIN[1]}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
 """
         (self.root / "accounts.ini").write_text(settings)
         environment = {

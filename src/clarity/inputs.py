@@ -21,7 +21,10 @@ import clarity
 from clarity.errors import ClarityError
 from clarity.files import sha256_tree
 from clarity.layout import GRAPH, PARAMS
+from clarity.processes import STAGE
 
+#: How DVC names a file until it is whole (`dvc_objects.fs.utils.tmp_fname`).
+HALF_LINKED = re.compile(r"\.[\w-]{22}\.tmp", re.ASCII)
 #: Where a workspace has the package's source.
 SOURCE = Path("src/clarity")
 
@@ -66,6 +69,7 @@ def unchanged(stage: str, **item: object) -> Iterator[None]:
                 f"{path}: not the code that runs here ({imported(path)}): install this checkout, "
                 f"or set PYTHONPATH to its src"
             )
+    _sweep(stage, item)
     before = _seen(stage, item)
     yield
     after = _seen(stage, item)
@@ -75,6 +79,23 @@ def unchanged(stage: str, **item: object) -> Iterator[None]:
             f"{changed[0]} changed while {stage} ran, and DVC would take the outputs for made from "
             "it as it is now; nothing is recorded: run the same command again"
         )
+
+
+def _sweep(stage: str, item: Mapping[str, object]) -> None:
+    """Remove what a killed DVC left half-linked beside this stage's outputs.
+
+    It clears away outputs, not what lies beside them. Only where DVC runs the stage: no other DVC
+    may then be at work on these outputs.
+    """
+    if STAGE not in os.environ:
+        return
+    content, parameters = _stage(stage), _load(PARAMS)
+    listed = [entry for key in ("outs", "metrics", "plots") for entry in content.get(key) or ()]
+    paths = (next(iter(entry)) if isinstance(entry, dict) else entry for entry in listed)
+    for folder in {Path(_filled(str(path), item, parameters)).parent for path in paths}:
+        for leftover in folder.glob(".*.tmp"):
+            if HALF_LINKED.fullmatch(leftover.name) and leftover.is_file():
+                leftover.unlink(missing_ok=True)
 
 
 def _seen(stage: str, item: Mapping[str, object]) -> dict[str, Any]:
