@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, Request, sync_playwright
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Request, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
@@ -21,11 +22,13 @@ ARGUMENTS = [
 
 
 @contextmanager
-def browser(width: int = 1280, height: int = 1000) -> Iterator[BrowserContext]:
-    """A fresh browser, as somebody has it who was never there."""
+def chromium() -> Iterator[Browser]:
+    """A browser; playwright bears no second one beside it in a process."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started.new_context(viewport={"width": width, "height": height})
+        yield started
         started.close()
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from browsing import chromium
 from filelock import FileLock
+from playwright.sync_api import Browser
 from project import Project, make_project
 
 _numbers = itertools.count()
@@ -60,6 +63,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
             project.commit("The first results")
             done.touch()
     return Project(path)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser of a module's own."""
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture

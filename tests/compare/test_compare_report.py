@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS, CHROMIUM
 from synthetic_evaluations import DEFAULT, write_params
 
 
@@ -34,18 +33,6 @@ def world(templates: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
         patch.chdir(root)
         compare()
         yield root
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 def visit(browser, root: Path, width: int = 1280, scheme: str = "light"):

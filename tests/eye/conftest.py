@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS, CHROMIUM
 from project import Project
 from typer.testing import CliRunner
 
@@ -53,15 +52,3 @@ def eye(world: Path, monkeypatch: pytest.MonkeyPatch) -> Eye:
         return result.exit_code, result.output
 
     return run
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator:
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import toy
-from browsing import CHROMIUM, browser, strangers
+from browsing import CHROMIUM, chromium, strangers
 from PIL import Image
 from playwright.sync_api import Page, expect
 from test_score_flow import SCORE, project, world
@@ -56,7 +56,8 @@ def test_no_page_asks_another_host_and_a_score_run_shows_what_arrived(
         key = (project / ".prefect/server.key").read_text()
         env = environment(PREFECT_API_URL=api, PREFECT_API_AUTH_STRING=key)
         subprocess.run(SCORE, cwd=project, env=env, check=True, capture_output=True)
-        with browser() as context:
+        with chromium() as browser:
+            context = browser.new_context(viewport={"width": 1280, "height": 1000})
             context.add_init_script(f"localStorage.setItem('prefect-password', btoa('{key}'));")
             asked = strangers(context)
             page = context.new_page()

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS, CHROMIUM, strangers
+from browsing import CHROMIUM, strangers
 from mlflow import MlflowClient
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tracking_world import ROOT, write_world
 
 from clarity.store import experiment_id, open_store
@@ -85,14 +85,11 @@ def address(project: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page(address: str) -> Iterator[Page]:
-    """A browser that has never been at MLflow."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1600, "height": 1200})
-        page.set_default_timeout(WAIT)
-        yield page
-        browser.close()
+def page(address: str, browser: Browser) -> Page:
+    """Of a browser that has never been at MLflow."""
+    page = browser.new_page(viewport={"width": 1600, "height": 1200})
+    page.set_default_timeout(WAIT)
+    return page
 
 
 @contextmanager
