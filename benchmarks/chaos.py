@@ -220,7 +220,7 @@ def trial(arena: Arena, name: str, fault: str, chance: random.Random) -> dict[st
     if fault == "disk full":
         limits[resource.RLIMIT_FSIZE] = int(10 ** chance.uniform(2, 5.5))
     if fault == "little memory":
-        limits[resource.RLIMIT_AS] = int(10 ** chance.uniform(8.5, 9.8))
+        limits[resource.RLIMIT_AS] = int(10 ** chance.uniform(9.3, 10))
     if fault == "clock back":
         for path in project.path.rglob("*"):
             if path.is_file() and not path.is_symlink():

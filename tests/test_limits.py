@@ -80,8 +80,16 @@ def test_too_little_memory_is_one_line(project: Project) -> None:
     images = np.zeros((20_000, 64, 64, 3), np.uint8)
     np.save(project.path / "data/processed/train.npy", images)
     project.change({"models": {"pca-3": {"latent": 3}}, "train": {"batch_size": 100_000}})
-    done = limited(project, resource.RLIMIT_DATA, 900 * 2**20, "train", "conv-small", "0")
-    assert "not enough memory" in one_line(done)
+    done = limited(project, resource.RLIMIT_DATA, 2 * 2**30, "train", "conv-small", "0")
+    assert "lower the batch sizes" in one_line(done)
+
+
+@pytest.mark.parametrize("most", [350, 600, 650, 700])
+def test_memory_too_little_for_the_libraries_is_one_line(project: Project, most: int) -> None:
+    """Their native code ends by a signal where a thread gets none."""
+    for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
+        done = limited(project, kind, most * 2**20, "train", "conv-small", "0")
+        assert "not enough memory: `ulimit -" in one_line(done)
 
 
 def _bytes(content: bytes, chance: random.Random) -> bytes:

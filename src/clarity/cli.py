@@ -28,6 +28,8 @@ ModelName = Annotated[str, typer.Option(help="Alias or version of the registered
 STORED = {"ui", "serve", "score", "lineage"}
 PROJECT = {"promote", "rollback", "backfill", "history", "restore", "answer", "eye", "verify", "gc"}
 STAGES = "Stages (DVC runs these)"
+#: Commands that load torch and compute.
+COMPUTING = {"train", "evaluate", "ensemble", "compare", "promote", "score", "serve"}
 REGISTRY = "Registry"
 
 
@@ -349,6 +351,10 @@ def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2, never a traceback."""
     try:
         own_source()
+        if COMPUTING & set(sys.argv[1:2]):
+            from clarity.machine import check_limits
+
+            check_limits()
         app()
     except ClarityError as error:
         print(f"clarity: {line(str(error), LONGEST)}", file=sys.stderr)

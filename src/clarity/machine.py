@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 from collections.abc import Iterator
+
+from clarity.errors import ClarityError
 
 #: The disk's own refusals: no cause for a traceback.
 DISK = {
@@ -26,6 +29,25 @@ _MEMORY = re.compile(
     r"can't allocate memory|[Cc]annot allocate memory|out of memory|std::bad_alloc|failed to map"
     r" segment|cannot allocate"
 )
+
+#: What a process that computes needs to start with, by kind of limit: how `ulimit` calls it, bytes.
+#: Below, native code that gets no memory for a thread ends by a signal, and nobody says why.
+LEAST = {resource.RLIMIT_DATA: ("-d", 2**30), resource.RLIMIT_AS: ("-v", 4 * 2**30)}
+
+
+def check_limits() -> None:
+    """Refuse to compute with less memory than the libraries need to be loaded.
+
+    Raises:
+        ClarityError: a limit of this process is lower.
+    """
+    for kind, (letter, least) in LEAST.items():
+        most = resource.getrlimit(kind)[0]
+        if resource.RLIM_INFINITY != most < least:
+            raise ClarityError(
+                f"not enough memory: `ulimit {letter}` allows {most / 2**30:.1f} GB where "
+                f"{least / 2**30:.0f} GB are the least; raise it"
+            )
 
 
 def disk_error(error: BaseException) -> int | None:
