@@ -17,7 +17,7 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME := $(CURDIR)/.prefect
 
-.PHONY: help setup lock repro repro-full quick flow serve-flows deploy serve ui test test-all test-gpu coverage chaos lint format clean
+.PHONY: help setup lock repro repro-full quick flow serve-flows deploy serve ui test test-all test-gpu coverage chaos bench lint format clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -104,6 +104,9 @@ coverage: $(READY) ## The tests of `make test`, and which branches of the code t
 
 chaos: $(READY) ## Kills, full disks and doubles at random moments, and whether the next run mends it
 	@python benchmarks/chaos.py
+
+bench: $(READY) ## Every figure of speed beside its bound, to docs/benchmarks.md: hours, on a quiet machine
+	@python benchmarks/bench.py
 
 ui: $(READY) ## MLflow's UI on mlruns/, at 127.0.0.1:5000
 	@clarity ui

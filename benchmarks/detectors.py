@@ -28,7 +28,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clarity.choice import best_score, unseen_column
-from clarity.files import read_json, write_json
+from clarity.details import read_details
+from clarity.files import write_json
 from clarity.layout import INDEX, anomalies, normals
 from clarity.params import load_params
 from clarity.statistics import kinds_difference_interval, kinds_interval
@@ -118,7 +119,7 @@ def ours(kinds: list[str]) -> dict[str, tuple[float, dict[str, Floats]]]:
     """By model or ensemble: its figure on `val`, and its scores by kind, S×N on test."""
     found = {}
     for name, outputs in load_params().detectors.items():
-        best, figure = best_score([read_json(one.details) for one in outputs])
+        best, figure = best_score([read_details(one.details) for one in outputs])
         frames = [pd.read_parquet(one.per_image) for one in outputs]
         frames = [frame[frame["split"] == "test"] for frame in frames]
         columns = {k: unseen_column(k, best, frames[0].columns) for k in kinds}

@@ -21,6 +21,7 @@ from typing import Annotated
 
 import psutil
 import typer
+from figures import Figure, save
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
@@ -127,6 +128,7 @@ def main(
     stages: Annotated[int, typer.Option(help="Stages of the toy project.")] = 8,
     seconds: Annotated[float, typer.Option(help="Computing time of one, one thread.")] = 20.0,
     repeats: Annotated[int, typer.Option(help="Repeats; the median is shown.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Figures as JSON.")] = None,
 ) -> None:
     """Measure and print a table."""
     block = b"x" * (1 << 20)
@@ -164,6 +166,20 @@ def main(
     print(f"all to do, 1 thread dvc repro {plain:6.1f} s   flow {flow:6.1f} s   (+{over:.1f} %)")
     print(f"two at once, 1 thread each    {parallel:6.1f} s, cores {share:.0f} % busy")
     print(f"one at a time, 2 threads      {sequential:6.1f} s (plain dvc repro)")
+    said = f"{stages} stages of {seconds:g} s as a flow"
+    figures = [
+        Figure(
+            what="a flow with nothing to do beside dvc repro",
+            value=idle_flow - idle_plain,
+            unit="s",
+        ),
+        Figure(what=f"{said}, one at a time, × dvc repro", value=flow / plain),
+        Figure(
+            what=f"{said}, two at once, × dvc repro with two threads a stage",
+            value=parallel / sequential,
+        ),
+    ]
+    save(out, figures)
 
 
 if __name__ == "__main__":

@@ -38,11 +38,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from figures import Figure, of_rounds, save
 from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from clarity.files import write_json
 from clarity.models.base import Autoencoder, to_input
 from clarity.models.build import build
 from clarity.models.device import hold_memory, prepare
@@ -245,6 +245,29 @@ def measured(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
     }
 
 
+def bounded(row: dict[str, Any]) -> list[Figure]:
+    """What is aimed at: faster than any peer, more so where a step is small; little of it lost."""
+    said = f"a step of {row['model']}, batch {row['batch']}"
+    figures = [
+        of_rounds(
+            f"{said}, × the fastest peer's speed",
+            row["against_fastest_peer"],
+            at_least=1.5 if row["model"].endswith("-small") else 1.0,
+        ),
+        of_rounds(
+            f"{said}: share beside forward and backward pass",
+            [100 * share for share in row["beside_forward_and_backward"]],
+            unit="%",
+            at_most=8,
+        ),
+    ]
+    if row["model"] in ("fcn-large", "conv-large"):
+        share = 100 * row["share_of_matrix_product"]
+        what = f"{said}, of a matrix product's speed"
+        figures.append(Figure(what=what, value=share, unit="%", at_least=75))
+    return figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
@@ -287,8 +310,8 @@ def main() -> None:
             f"{row['share_of_matrix_product']:.0%}",
         )
     Console(width=110).print(table)
-    if out:
-        write_json(out, {"where": where, "torch": torch.__version__, "rows": rows})
+    figures = [figure for row in rows for figure in bounded(row)]
+    save(out, figures, where=where, torch=torch.__version__, rows=rows)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ MODELS: dict[str, dict[str, Any]] = {
 COUNTS = {"train": 18, "val": 8, "gate": 8, "test": 12}
 KINDS = ("dent", "inverted")
 TRAIN = "import sys; from clarity.train.stage import train; [train(m, 0) for m in sys.argv[1:]]"
-EVALUATE = TRAIN.replace("clarity.train", "clarity.evaluate")
+EVALUATE = TRAIN.replace(
+    "train.stage import train", "evaluate.stage import evaluate_training as train"
+)
 
 
 def run(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
