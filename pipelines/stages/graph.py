@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from clarity.errors import ClarityError, in_a_line
+from clarity.files import write_bytes
+from clarity.layout import LOCK
 
 #: What a run says that has nothing to run.
 NOTHING = "nothing to do: every stage is up to date"
@@ -124,6 +127,35 @@ def _torn(path: Path) -> bool:
     return False
 
 
+def mend_lock(root: Path | None = None) -> bool:
+    """Put back a ``dvc.lock`` that a kill tore; whether it was one.
+
+    DVC writes it in place when a stage has ended. What git's does not name is in the run cache.
+    The torn one goes to `.dvc/tmp/torn.lock`; one with marks of a merge is somebody's work.
+    """
+    from dvc.dvcfile import Lockfile
+    from dvc.exceptions import DvcException
+
+    with repository(root) as repo, repo.lock:  # no DVC is writing it
+        path = Path(repo.root_dir) / LOCK
+        try:
+            Lockfile(repo, str(path)).load()
+            return False
+        except DvcException:
+            content = path.read_bytes()
+        if any(line.startswith((b"<<<<<<<", b">>>>>>>")) for line in content.splitlines()):
+            return False
+        write_bytes(Path(repo.tmp_dir) / "torn.lock", content)
+        kept = subprocess.run(
+            ["git", "show", f"HEAD:./{LOCK}"], cwd=repo.root_dir, capture_output=True, check=False
+        )
+        if kept.returncode == 0:
+            write_bytes(path, kept.stdout)
+        else:
+            path.unlink()
+        return True
+
+
 def read_graph(root: Path | None = None, say: Callable[[str], None] | None = None) -> Graph:
     """Ask DVC for the graph and for what changed, once it can be asked.
 
@@ -147,6 +179,12 @@ def read_graph(root: Path | None = None, say: Callable[[str], None] | None = Non
             text = str(error)
             if _HALF.search(text) and torn < TORN_READS:
                 torn += 1
+            elif _HALF.search(text) and torn == TORN_READS and mend_lock(root):
+                torn += 1  # once
+                (say or _to_stderr)(
+                    "dvc.lock was torn by a kill: put back as git has it; what was done since "
+                    "comes from DVC's run cache"
+                )
             elif not BUSY.search(text) or time.monotonic() > deadline:
                 raise
             elif not told:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clarity.files import read_json, write_json
+from clarity.files import read_json, write_json, write_text
 from clarity.layout import LOCK
 from pipelines.processes.home import home
 from pipelines.stages.graph import Graph, repository
@@ -45,7 +45,7 @@ def order_lock(graph: Graph, before: list[str]) -> None:
     DVC adds a stage to the file when it ends. Where several run at once that order is chance, and
     the file would differ in bytes, though not in meaning, from that of ``dvc repro``.
     """
-    from dvc.utils.serialize import modify_yaml
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
     now = locked_stages()
     new = set(now) - set(before)
@@ -54,8 +54,11 @@ def order_lock(graph: Graph, before: list[str]) -> None:
     wanted += sorted(new, key=lambda name: rank.get(name, len(rank)))
     if wanted == now:
         return
-    with repository() as repo, repo.lock, modify_yaml(LOCK) as content:
+    path = Path(LOCK)
+    with repository() as repo, repo.lock:
+        content = parse_yaml_for_update(path.read_text(encoding="utf-8"), LOCK)
         stages = content["stages"]
         for name in wanted:
             # Moved to the end one by one: the file's own layout stays.
             stages[name] = stages.pop(name)
+        write_text(path, dumps_yaml(content))  # whole or not at all, unlike DVC's own

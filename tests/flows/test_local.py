@@ -53,6 +53,31 @@ def test_two_at_once_end_as_dvc_repro_does(project: Path, run: Run, tmp_path: Pa
     assert not (project / ".prefect" / "prefect.db").exists()
 
 
+def test_a_lock_torn_by_a_kill_is_put_back_and_a_merges_is_left(
+    project: Path, run: Run, tmp_path: Path
+) -> None:
+    twin = toy.make(tmp_path / "twin")
+    subprocess.run([*DVC, "repro", "-q"], cwd=twin, env=environment(), check=True)
+    log, lock = tmp_path / "log", project / "dvc.lock"
+    assert run(*LOCALLY, "--max-parallel", "2").returncode == 0
+    whole = lock.read_text()
+
+    lock.write_text(f"<<<<<<< HEAD\n{whole}")
+    refused = run(*LOCALLY)
+    assert refused.returncode == 2
+    assert "dvc.lock" in refused.stderr
+    assert lock.read_text() == f"<<<<<<< HEAD\n{whole}"
+
+    half = whole[: whole.rindex("md5:") + 2]
+    lock.write_text(half)
+    again = run(*LOCALLY, "--max-parallel", "2", TOY_LOG=str(log))
+    assert again.returncode == 0, again.stderr
+    assert "dvc.lock was torn by a kill" in again.stderr
+    assert (project / ".dvc" / "tmp" / "torn.lock").read_text() == half
+    assert not log.exists() or set(started(log)) <= {"publish"}, "the others were done"
+    assert outputs(project) == outputs(twin)
+
+
 def test_by_default_as_many_as_cores_and_a_gpus_memory_have_room_for(
     project: Path, run: Run, tmp_path: Path
 ) -> None:
