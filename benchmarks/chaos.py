@@ -41,7 +41,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from project import Project, make_project  # noqa: E402
 
-from clarity.files import sha256_tree, write_json  # noqa: E402
+from clarity.files import sha256_bytes, sha256_file, write_json  # noqa: E402
 
 STAGES = {
     "ingest": ["data/raw"],
@@ -154,12 +154,24 @@ def options(
     }
 
 
-def digest(project: Project, name: str) -> list[str]:
-    """Of a stage's outputs, or of what the registry says; empty where one is missing."""
+def digest(project: Project, name: str) -> set[str]:
+    """A line for each file of a stage's outputs, or of what the registry says."""
     if name in REGISTRY:
-        return registry(project)
-    paths = [project.path / path for path in STAGES[name]]
-    return [sha256_tree(path) for path in paths] if all(p.exists() for p in paths) else []
+        return set(registry(project))
+    files = [
+        file
+        for path in STAGES[name]
+        for file in [project.path / path, *(project.path / path).rglob("*")]
+        if file.is_file()
+    ]
+    return {f"{file.relative_to(project.path)} {content(file)[:12]}" for file in files}
+
+
+def content(file: Path) -> str:
+    """Digest of a file; of DVC's own list of what git ignores as a set: DVC adds to its end."""
+    if file.name == ".gitignore":
+        return sha256_bytes("\n".join(sorted(set(file.read_text().split()))).encode())
+    return sha256_file(file)
 
 
 def registry(project: Project) -> list[str]:
@@ -256,8 +268,8 @@ def trial(arena: Arena, name: str, fault: str, chance: random.Random) -> dict[st
     problems = []
     if again.returncode:
         problems.append(f"exit code {again.returncode}: {again.stderr.strip()[-300:]}")
-    if digest(project, name) != arena.expected[name]:
-        problems.append("other bytes")
+    if differing := digest(project, name) ^ arena.expected[name]:
+        problems.append(f"other bytes: {', '.join(sorted(differing)[:6])}")
     if left:
         problems.append(f"left running: {[process.pid for process in left]}")
     if any("Traceback" in text and "/clarity/" in text for text in said):

@@ -50,7 +50,8 @@ def order_lock(graph: Graph, before: list[str]) -> None:
     now = locked_stages()
     new = set(now) - set(before)
     rank = {name: place for place, name in enumerate(graph.plan)}
-    wanted = [name for name in now if name not in new]
+    # Of those that stood there before, too: a kill may have cut the file short between two stages.
+    wanted = [name for name in before if name in now]
     wanted += sorted(new, key=lambda name: rank.get(name, len(rank)))
     if wanted == now:
         return
