@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from clarity.files import read_json, write_json
+from clarity.files import write_json
 
 
 class Figure(BaseModel):
@@ -105,10 +105,6 @@ def save(path: Path | None, figures: Sequence[Figure], **more: object) -> None:
     if path is not None:
         found = [figure.model_dump(exclude_defaults=True) for figure in figures]
         write_json(path, {"figures": found, **more})
-
-
-def load(path: Path) -> list[Figure]:
-    return [Figure.model_validate(each) for each in read_json(path)["figures"]]
 
 
 def _number(value: float) -> str:

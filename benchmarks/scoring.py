@@ -113,12 +113,12 @@ def main() -> None:
         images = rng.integers(0, 256, (options.images, 64, 64, 3), dtype=np.uint8)
         np.save(path, images)
         print(f"{'model':<14}{'bare/s':>9}{'scored/s':>10}{'ratio':>8}   score: {options.score}")
-        figures = []
-        for name in options.model or load_params().models:
+        figures, params = [], load_params()
+        for name in options.model or params.models:
             bare, scored = ratio(name, options.score, path, images, options.wall)
             print(f"{name:<14}{bare:>9.0f}{scored:>10.0f}{scored / bare:>8.1%}", flush=True)
             what = f"clarity score by {name}, × the speed of the forward pass"
-            aim = None if load_params().model(name).traits.fitted else 0.8
+            aim = None if params.model(name).traits.fitted else 0.8
             figures.append(Figure(what=what, value=scored / bare, at_least=aim))
         save(options.out, figures)
 

@@ -8,12 +8,14 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from browsing import chromium
 from filelock import FileLock
-from playwright.sync_api import Browser
 from project import Project, make_project
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _numbers = itertools.count()
 #: Folders and files of tests with a world of their own.
@@ -68,6 +70,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A browser of a module's own."""
+    from browsing import chromium
+
     with chromium() as started:
         yield started
 

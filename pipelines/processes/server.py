@@ -82,21 +82,23 @@ def _version(api: str) -> str | None:
         ClarityError: it asks for a secret that this process does not show.
     """
     request = urllib.request.Request(f"{api}/admin/version")  # noqa: S310
-    key = os.environ.get(CLIENT_AUTH) or os.environ.get(CLOUD_KEY) or None
-    if key is not None:
-        basic = f"Basic {base64.b64encode(key.encode()).decode()}"
-        shown = basic if os.environ.get(CLIENT_AUTH) else f"Bearer {key}"
+    shown = ""
+    if key := os.environ.get(CLIENT_AUTH):
+        shown = f"Basic {base64.b64encode(key.encode()).decode()}"
+    elif key := os.environ.get(CLOUD_KEY):
+        shown = f"Bearer {key}"
+    if shown:
         request.add_header("Authorization", shown)
     try:
         with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
             found = json.loads(response.read(1000))
     except urllib.error.HTTPError as error:
-        if error.code in (401, 403) and not (key is None and _shown_by_settings()):
-            wrong = f"asks for a secret; set {CLIENT_AUTH} to it"
-            if key is not None:
-                wrong = f"does not take the secret that {CLIENT_AUTH} or {CLOUD_KEY} holds"
-            raise ClarityError(f"{API}={api}: the server {wrong}") from None
-        return None
+        if error.code not in (401, 403) or (not shown and _shown_by_settings()):
+            return None
+        wrong = f"asks for a secret; set {CLIENT_AUTH} to it"
+        if shown:
+            wrong = f"does not take the secret that {CLIENT_AUTH} or {CLOUD_KEY} holds"
+        raise ClarityError(f"{API}={api}: the server {wrong}") from None
     except (OSError, ValueError):
         return None
     return found if isinstance(found, str) and re.match(r"\d+\.\d+", found) else None

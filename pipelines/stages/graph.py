@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clarity.commands import git
 from clarity.errors import ClarityError, in_a_line
-from clarity.files import write_bytes
+from clarity.files import write_bytes, write_text
 from clarity.layout import LOCK
 
 #: What a run says that has nothing to run.
@@ -131,7 +131,7 @@ def mend_lock(root: Path | None = None) -> bool:
     """Put back a ``dvc.lock`` that a kill tore; whether it was one.
 
     DVC writes it in place when a stage has ended. What git's does not name is in the run cache.
-    The torn one goes to `.dvc/tmp/torn.lock`; one with marks of a merge is somebody's work.
+    The torn one goes to `.dvc/tmp/torn.lock`; one that ends as a file does is somebody's work.
     """
     from dvc.dvcfile import Lockfile
     from dvc.exceptions import DvcException
@@ -143,14 +143,11 @@ def mend_lock(root: Path | None = None) -> bool:
             return False
         except DvcException:
             content = path.read_bytes()
-        if any(line.startswith((b"<<<<<<<", b">>>>>>>")) for line in content.splitlines()):
+        if content.endswith(b"\n") and not content.rstrip().endswith(b":"):
             return False
         write_bytes(Path(repo.tmp_dir) / "torn.lock", content)
-        kept = subprocess.run(
-            ["git", "show", f"HEAD:./{LOCK}"], cwd=repo.root_dir, capture_output=True, check=False
-        )
-        if kept.returncode == 0:
-            write_bytes(path, kept.stdout)
+        if kept := git(path.parent, "show", f"HEAD:./{LOCK}", check=False):
+            write_text(path, kept)
         else:
             path.unlink()
         return True

@@ -342,9 +342,9 @@ def serve(
     ] = "champion",
 ) -> None:
     """Serve a registered model over HTTP, on this machine only."""
-    from clarity.score.server import serve as run
+    from clarity.score.server import serve
 
-    run(port, model)
+    serve(port, model)
 
 
 def main() -> None:

@@ -69,10 +69,11 @@ def unchanged(stage: str, **item: object) -> Iterator[None]:
                 f"{path}: not the code that runs here ({imported(path)}): install this checkout, "
                 f"or set PYTHONPATH to its src"
             )
-    _sweep(stage, item)
-    before = _seen(stage, item)
+    content, parameters = _stage(stage), _load(PARAMS)
+    _sweep(content, item, parameters)
+    before = _seen(content, item, parameters)
     yield
-    after = _seen(stage, item)
+    after = _seen(_stage(stage), item, _load(PARAMS))
     changed = sorted(key for key in before | after if before.get(key) != after.get(key))
     if changed:
         raise ClarityError(
@@ -81,7 +82,9 @@ def unchanged(stage: str, **item: object) -> Iterator[None]:
         )
 
 
-def _sweep(stage: str, item: Mapping[str, object]) -> None:
+def _sweep(
+    content: Mapping[str, Any], item: Mapping[str, object], parameters: Mapping[str, Any]
+) -> None:
     """Remove what a killed DVC left half-linked beside this stage's outputs.
 
     It clears away outputs, not what lies beside them. Only where DVC runs the stage: no other DVC
@@ -89,7 +92,6 @@ def _sweep(stage: str, item: Mapping[str, object]) -> None:
     """
     if STAGE not in os.environ:
         return
-    content, parameters = _stage(stage), _load(PARAMS)
     listed = [entry for key in ("outs", "metrics", "plots") for entry in content.get(key) or ()]
     paths = (next(iter(entry)) if isinstance(entry, dict) else entry for entry in listed)
     for folder in {Path(_filled(str(path), item, parameters)).parent for path in paths}:
@@ -98,10 +100,10 @@ def _sweep(stage: str, item: Mapping[str, object]) -> None:
                 leftover.unlink(missing_ok=True)
 
 
-def _seen(stage: str, item: Mapping[str, object]) -> dict[str, Any]:
+def _seen(
+    content: Mapping[str, Any], item: Mapping[str, object], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
     """Digests of the declared code, size and time of the declared files, values of parameters."""
-    content = _stage(stage)
-    parameters = _load(PARAMS)
     seen: dict[str, Any] = {}
     for entry in content.get("deps") or ():
         if entry == "${data.path}" and parameters["data"]["source"] == "torchvision":

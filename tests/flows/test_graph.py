@@ -111,8 +111,8 @@ def test_beside_dvc_repro_it_waits_and_says_for_whom(project: Path) -> None:
     assert other.wait(60) == 0
     assert "ingest" not in graph.stale
     assert "train@fcn-small-0" in graph.stale
-    # What somebody has to mend is not waited for.
-    (project / "dvc.lock").write_text("<<<<<<< HEAD\nschema: '2.0'\n")
+    # What is broken for good is not waited for.
+    (project / "dvc.lock").write_text("schema: '2.0'\nstages: 3\n")
     with pytest.raises(ClarityError, match=r"dvc\.lock"):
         read_graph(project, said.append)
     assert len(said) == 1
