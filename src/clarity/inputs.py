@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,16 @@ def _stage(stage: str) -> dict[str, Any]:
 
 
 def _load(path: Path) -> Any:
+    """What a file says; not to be changed, since whoever asks again gets the same."""
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; run from the project's root") from None
     except (YAMLError, UnicodeDecodeError):
         raise ClarityError(f"{path}: not valid YAML; mend or restore it") from None
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    # A stage asks seven times, and what it asks about may have changed: by its text, not its name.
+    return YAML(typ="safe").load(text)
