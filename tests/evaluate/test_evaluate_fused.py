@@ -140,6 +140,29 @@ def test_a_kind_is_judged_by_a_fit_that_has_not_seen_it() -> None:
     assert found["a"]["val"] == {"left": 0.8, "mean": 0.8}
 
 
+def test_kinds_that_val_alone_has_are_fitted_to_and_choose_nothing() -> None:
+    frame = table()
+    frame = frame[(frame["split"] == "val") | frame["kind"].isin(["normal", "left"])]
+    fitted = cross_fit(Examples.of(frame, "val"))
+    assert fitted is not None
+    kinds = {split: set(part["kind"]) - {"normal"} for split, part in frame.groupby("split")}
+    areas = {"all": 0.5, "both": 0.6, "left": 0.7, "right": 0.8}
+    anomaly = {
+        name: {
+            split: {kind: {"auroc": areas[kind]} for kind in {"all", *kinds[split]}}
+            for split in ("val", "gate", "test")
+        }
+        for name in ("fused", "a")
+    }
+    found = unseen_kind(anomaly, frame.assign(**columns(frame, fitted)))
+    assert found["a"]["val"] == {"both": 0.6, "left": 0.7, "right": 0.8, "mean": 0.7}
+    for split in ("val", "gate", "test"):
+        assert found["fused"][split]["mean"] == found["fused"][split]["left"]
+    # None in common: all of them count.
+    del anomaly["a"]["gate"]["left"]
+    assert unseen_kind({"a": anomaly["a"]}, frame)["a"]["val"]["mean"] == pytest.approx(0.7)
+
+
 def test_without_a_second_kind_there_is_nothing_to_be_left_out() -> None:
     frame = table()
     one = frame[frame["kind"].isin(["normal", "left"])]

@@ -77,13 +77,22 @@ def test_too_few_are_not_shared_and_that_is_said(tmp_path: Path) -> None:
     assert set(counted(project)["val"]) == SYNTHETIC
 
 
-def test_synthetic_ones_stand_beside_them_if_asked(tmp_path: Path) -> None:
-    sharing = anomalies_with(SHARING | {"synthetic": True})
+@pytest.mark.parametrize(
+    ("synthetic", "beside"),
+    [("val", {"val"}), ("all", {"val", "gate", "test"}), (True, {"val", "gate", "test"})],
+)
+def test_synthetic_ones_stand_beside_them_where_asked(
+    synthetic: str | bool, beside: set[str], tmp_path: Path
+) -> None:
+    sharing = anomalies_with(SHARING | {"synthetic": synthetic})
     project = make_project(tmp_path, {"source": "npy", "path": "own"}, sharing)
     own_test_set(project, 30)
     run_stages(project, "ingest", "preprocess")
-    assert counted(project)["gate"] == {"labelled": 9, "inverted": 2}
-    assert counted(project)["test"] == {"labelled": 15, "inverted": 2}
+    labelled = {"val": 6, "gate": 9, "test": 15}
+    assert counted(project) == {
+        split: {"labelled": count} | ({"inverted": 2} if split in beside else {})
+        for split, count in labelled.items()
+    }
 
 
 def test_every_kind_is_shared_alike(tmp_path: Path) -> None:

@@ -68,7 +68,9 @@ def unseen_kind(
 ) -> dict[str, dict[str, dict[str, float | None]]]:
     """AUROC of every score by split and kind, left out of the fit, and the mean over kinds.
 
-    A single score is fitted to no anomaly: its figures are those of ``anomaly``.
+    A single score is fitted to no anomaly: its figures are those of ``anomaly``. The mean on
+    ``val``, by which scores and models are chosen, is over the kinds that ``gate`` has too, where
+    there are such: synthetic kinds that ``val`` alone has are there to be fitted to.
 
     Args:
         anomaly: of details.json, by score, split and kind.
@@ -77,11 +79,13 @@ def unseen_kind(
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     for name, splits in anomaly.items():
         found[name] = {}
+        common = set(splits.get("val", ())) & set(splits.get("gate", ())) - {"all"}
         for split, kinds in splits.items():
             by_kind = {kind: one["auroc"] for kind, one in kinds.items() if kind != "all"}
             if name == FUSED:
                 by_kind = {kind: _area(kind, table[table["split"] == split]) for kind in by_kind}
-            known = [value for value in by_kind.values() if value is not None]
+            counted = common if split == "val" and common else set(by_kind)
+            known = [one for k in sorted(counted) if (one := by_kind[k]) is not None]
             found[name][split] = by_kind | {"mean": float(np.mean(known)) if known else None}
     return found
 

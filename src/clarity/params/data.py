@@ -106,13 +106,18 @@ class Labelled(Section):
     gate: Share
     #: In each of the splits that share; with fewer nothing is shared.
     minimum: Positive
-    #: Whether synthetic anomalies are made beside labelled ones.
-    synthetic: bool
+    #: Where synthetic anomalies are made beside labelled ones; true is ``all`` and false ``none``.
+    synthetic: Literal["val", "all", "none"]
 
     @property
     def shares(self) -> dict[str, float]:
         """By split."""
         return {"val": self.val, "gate": self.gate}
+
+    @field_validator("synthetic", mode="before")
+    @classmethod
+    def _as_before(cls, value: object) -> object:
+        return {True: "all", False: "none"}[value] if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _leave_some(self) -> Labelled:

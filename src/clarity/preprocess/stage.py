@@ -145,7 +145,8 @@ def _pack_anomalies(
             rows.append(IndexRow(split, 1, row, image.id, image.group, kind, masked, image.sha256))
         sharing = preprocess.anomalies.labelled
         few = sharing and split != "test" and len(labelled) < sharing.minimum
-        if labelled and not (few or (sharing and sharing.synthetic)):
+        beside = sharing.synthetic if sharing else "val"
+        if labelled and not (few or beside in ("all", split)):
             return rows
         chosen = _spread(len(sources), preprocess.anomalies.per_kind)
         for kind in (kind for kind in KINDS if kind in preprocess.anomalies.kinds):
