@@ -10,14 +10,13 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
 from clarity.errors import ClarityError
 from clarity.files import read_json, write_json
 from clarity.names import line
 from clarity.params import load_params
-from pipelines.arrivals.events import DRIFT_LASTS, INCOMING
+from pipelines.arrivals.events import DRIFT_LASTS, INCOMING, delivered
 from pipelines.arrivals.incoming import put_aside, take, watched
 from pipelines.flows import show
 from pipelines.processes.runs import carried
@@ -162,11 +161,13 @@ def raise_event(output: Path, lasting: int, log: Any) -> bool:
     if len(row) < lasting or any(content.get("raised") for _, content in row):
         return False
     path, content = row[0]
-    emit_event(
-        DRIFT_LASTS,
-        resource={"prefect.resource.id": INCOMING, "prefect.resource.name": "arriving pictures"},
-        payload={"batches": len(row), "sentence": content["sentence"]},
-    )
+    about = {"prefect.resource.id": INCOMING, "prefect.resource.name": "arriving pictures"}
+    said = {"batches": len(row), "sentence": content["sentence"]}
+    if not delivered(DRIFT_LASTS, about, said):
+        log(
+            f"event {DRIFT_LASTS}: the Prefect server did not take it; the next run raises it again"
+        )
+        return False
     # Written after the event: a kill in between raises it twice, which starts one retraining.
     write_json(path, {**content, "raised": True})
     log(f"drift lasts for {len(row)} batches: event {DRIFT_LASTS} raised")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_reproduce import post
 from tools import Run, prefect_home
 
 from clarity.params import load_params
 from pipelines.arrivals.adopt import gather
+from pipelines.processes.server import free_port
 
 sys.path.append(str(Path(__file__).parents[1] / "registry"))
 import registry_world as world
@@ -99,3 +102,27 @@ def test_whatever_arrives_has_one_row_and_one_bad_batch_stops_no_other(
     assert mended.returncode == 0, mended.stderr
     assert mended.stdout.startswith(f"{stuck.name}: 1 scored")
     assert rows(project / "scores" / stuck.name) == {"b.png": "scores.csv"}
+
+
+def test_lasting_drift_is_told_until_a_server_has_it(project: Path, run: Run, server: str) -> None:
+    row = {"tests": [{}], "drifted": True, "version": "1", "sentence": "darker"}
+    for batch in ("1", "2"):
+        (project / "scores" / batch).mkdir(parents=True)
+        (project / "scores" / batch / "drift.json").write_text(json.dumps(row))
+    told = "from pathlib import Path; from pipelines.flows.score import raise_event"
+    told += "; print(raise_event(Path('scores'), 2, print))"
+
+    def raised(api: str) -> list[str]:
+        result = run(
+            sys.executable, "-c", told, PREFECT_API_URL=api, PREFECT_CLIENT_MAX_RETRIES="0"
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout.splitlines()
+
+    away = raised(f"http://127.0.0.1:{free_port()}/api")
+    assert away[-1] == "False"
+    assert "did not take it; the next run raises it again" in away[0]
+    assert raised(server)[-1] == "True"
+    assert raised(server) == ["False"], "once in each row of such batches"
+    found = post(server, "/events/filter", filter={"event": {"name": ["clarity.drift.lasting"]}})
+    assert [one["payload"]["batches"] for one in found["events"]] == [2]
