@@ -167,7 +167,16 @@ def test_without_a_second_kind_there_is_nothing_to_be_left_out() -> None:
     frame = table()
     one = frame[frame["kind"].isin(["normal", "left"])]
     assert cross_fit(Examples.of(one, "val")) is None
-    assert cross_fit(Examples.of(frame[frame["group"] == "val0"], "val")) is None
+    alone = frame.assign(id=frame["group"])[frame["group"] == "val0"]
+    assert cross_fit(Examples.of(alone, "val")) is None
+
+
+def test_where_all_are_of_one_group_pictures_are_left_out() -> None:
+    frame = table()
+    frame["id"] = frame["group"] + np.where(frame["label"] == 1, "#" + frame["kind"], "")
+    one = Examples.of(frame.assign(group="line-3"), "val")
+    assert (one.folds() == Examples.of(frame, "val").folds()).all()
+    assert cross_fit(one) is not None
 
 
 def test_the_alarm_is_raised_exactly_where_the_p_value_says_so() -> None:

@@ -208,7 +208,8 @@ class Examples:
     Attributes:
         scores: N×S on the scale on which each is judged.
         familiar: M×S, those of the training normals.
-        anomalous, kinds, groups: N each.
+        anomalous, kinds: N each.
+        groups: N; where all normals are of one, the image that each is, or was made from.
     """
 
     signals: tuple[str, ...]
@@ -232,13 +233,18 @@ class Examples:
             return np.stack(columns, axis=1)
 
         part = table[table["split"] == split]
+        anomalous, kinds = part["label"].to_numpy() == 1, part["kind"].to_numpy(str)
+        groups = part["group"].to_numpy(str)
+        if len(set(groups[~anomalous])) == 1:  # nobody to leave out; leave out pictures
+            pairs = zip(part["id"], kinds, strict=True)
+            groups = np.array([str(name).removesuffix(f"#{kind}") for name, kind in pairs])
         return cls(
             signals,
             judged(part),
             judged(table[table["split"] == "train"]),
-            part["label"].to_numpy() == 1,
-            part["kind"].to_numpy(str),
-            part["group"].to_numpy(str),
+            anomalous,
+            kinds,
+            groups,
         )
 
     @property

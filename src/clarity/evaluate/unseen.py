@@ -35,7 +35,7 @@ def cross_fit(val: Examples) -> CrossFitted | None:
     """Fit on ``val``, and judge there by cross-fitting with people and kinds apart.
 
     Returns:
-        None where that cannot be judged (fewer than two kinds of anomaly, or than two people), or
+        None where that cannot be judged (fewer than two kinds of anomaly, or than two pictures), or
         where no signal tells the anomalies from the normals.
     """
     folds, kinds = val.folds(), val.known_kinds
