@@ -6,7 +6,8 @@ import json
 import random
 import resource
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,13 @@ FULL = {
 QUICK = ("train",)
 
 
-def limited(project: Project, kind: int, most: int, *command: str) -> subprocess.CompletedProcess:
+def limited(
+    project: Project, kind: int, most: int, *command: str, program: Sequence[str] = ("clarity",)
+) -> subprocess.CompletedProcess:
     """Run a command that may use at most so much of a resource, and that nobody else takes from."""
     measured = "COVERAGE"  # `make coverage` writes a database as the command ends
     return subprocess.run(
-        ["clarity", *command],
+        [*program, *command],
         cwd=project.path,
         env={k: v for k, v in project.environment.items() if not k.startswith(measured)},
         preexec_fn=lambda: resource.setrlimit(kind, (most, most)),
@@ -73,6 +76,14 @@ def test_a_full_disk_is_one_line_that_names_the_file(name: str, project: Project
     assert not left
     # With room again the same command goes through.
     project.run("clarity", *command)
+
+
+@pytest.mark.parametrize("kilobytes", [1, 40])
+def test_a_full_disk_under_dvcs_own_notes_is_one_line(kilobytes: int, project: Project) -> None:
+    reproduce = (sys.executable, "-m", "pipelines.reproduce", "--no-prefect")
+    full = (resource.RLIMIT_FSIZE, kilobytes * 1024)
+    assert "disk I/O error" in one_line(limited(project, *full, program=reproduce))
+    assert "nothing to do" in project.run(*reproduce).stdout
 
 
 @pytest.mark.slow

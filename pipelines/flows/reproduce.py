@@ -13,6 +13,8 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
+from clarity.errors import ClarityError
+from clarity.names import line
 from pipelines.flows import show
 from pipelines.processes.runs import carried, told
 from pipelines.stages.at_once import fitting
@@ -43,12 +45,12 @@ def stage(name: str, timeout: float | None = None) -> State | None:
     log = get_run_logger()
     progress = show.Progress(name)
 
-    def line(text: str) -> None:
+    def hear(text: str) -> None:
         log.info("%s", text)
         progress.read(text)
 
     try:
-        run_stage(name, line, timeout=timeout, env=told(str(runtime.flow_run.id)))
+        run_stage(name, hear, timeout=timeout, env=told(str(runtime.flow_run.id)))
     except StageBusy:
         raise
     except StageFailed as error:
@@ -78,7 +80,10 @@ def reproduce(
     """
     log = get_run_logger()
     with carried(log.info) as flow_run:
-        graph = read_graph(say=log.info)
+        try:
+            graph = read_graph(say=log.info)
+        except ClarityError as error:
+            return Failed(message=line(str(error)))
         names = graph.to_run(stages)
         if not names:
             log.info(NOTHING)

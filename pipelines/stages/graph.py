@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from clarity.commands import git
 from clarity.errors import ClarityError, in_a_line
 from clarity.files import write_bytes, write_text
 from clarity.layout import LOCK
+from clarity.machine import refusal
 
 #: What a run says that has nothing to run.
 NOTHING = "nothing to do: every stage is up to date"
@@ -83,7 +85,7 @@ def repository(root: Path | None = None) -> Iterator[Any]:
     """DVC's view of the project, waiting for its lock rather than failing on it.
 
     Raises:
-        ClarityError: DVC's own complaint in one line (a broken dvc.yaml, say).
+        ClarityError: DVC's own complaint in one line (a broken dvc.yaml, say), or the disk's.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -95,6 +97,10 @@ def repository(root: Path | None = None) -> Iterator[Any]:
             yield repo
     except DvcException as error:
         raise ClarityError(in_a_line(error)) from None
+    except (OSError, sqlite3.Error) as error:
+        if (said := refusal(error, "DVC's notes in .dvc/tmp")) is None:
+            raise
+        raise ClarityError(said) from None
 
 
 def mend_rwlock(tmp: Path) -> bool:
