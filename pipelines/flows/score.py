@@ -16,9 +16,10 @@ from clarity.errors import ClarityError
 from clarity.files import read_json, write_json
 from clarity.names import line
 from clarity.params import load_params
-from pipelines.arrivals.events import DRIFT_LASTS, INCOMING, delivered
+from pipelines.arrivals.events import DRIFT_LASTS, INCOMING
 from pipelines.arrivals.incoming import put_aside, take, watched
 from pipelines.flows import show
+from pipelines.processes.events import delivered
 from pipelines.processes.runs import carried
 
 DRIFT = "drift.json"
