@@ -102,7 +102,7 @@ def main(
                     spent = command - timings["train_seconds"]
                     beside.setdefault("a training beside its steps", []).append(spent)
         empty = emptied(whole, Path(folder) / "empty")
-        bare = skeleton(whole, Path(folder) / "plain")
+        bare = skeleton(whole, Path(folder) / "skeleton")
         idle = [
             [timed(project, "dvc", "repro") for project in (whole, empty, bare)]
             for _ in range(2 * rounds)

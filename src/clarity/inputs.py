@@ -70,11 +70,10 @@ def unchanged(stage: str, **item: object) -> Iterator[None]:
                 f"{path}: not the code that runs here ({imported(path)}): install this checkout, "
                 f"or set PYTHONPATH to its src"
             )
-    content, parameters = _stage(stage), _load(PARAMS)
-    _sweep(content, item, parameters)
-    before = _seen(content, item, parameters)
+    _sweep(stage, item)
+    before = _seen(stage, item)
     yield
-    after = _seen(_stage(stage), item, _load(PARAMS))
+    after = _seen(stage, item)
     changed = sorted(key for key in before | after if before.get(key) != after.get(key))
     if changed:
         raise ClarityError(
@@ -83,9 +82,7 @@ def unchanged(stage: str, **item: object) -> Iterator[None]:
         )
 
 
-def _sweep(
-    content: Mapping[str, Any], item: Mapping[str, object], parameters: Mapping[str, Any]
-) -> None:
+def _sweep(stage: str, item: Mapping[str, object]) -> None:
     """Remove what a killed DVC left half-linked beside this stage's outputs.
 
     It clears away outputs, not what lies beside them. Only where DVC runs the stage: no other DVC
@@ -93,6 +90,7 @@ def _sweep(
     """
     if STAGE not in os.environ:
         return
+    content, parameters = _stage(stage), _load(PARAMS)
     listed = [entry for key in ("outs", "metrics", "plots") for entry in content.get(key) or ()]
     paths = (next(iter(entry)) if isinstance(entry, dict) else entry for entry in listed)
     for folder in {Path(_filled(str(path), item, parameters)).parent for path in paths}:
@@ -101,10 +99,9 @@ def _sweep(
                 leftover.unlink(missing_ok=True)
 
 
-def _seen(
-    content: Mapping[str, Any], item: Mapping[str, object], parameters: Mapping[str, Any]
-) -> dict[str, Any]:
+def _seen(stage: str, item: Mapping[str, object]) -> dict[str, Any]:
     """Digests of the declared code, size and time of the declared files, values of parameters."""
+    content, parameters = _stage(stage), _load(PARAMS)
     seen: dict[str, Any] = {}
     for entry in content.get("deps") or ():
         if entry == "${data.path}" and parameters["data"]["source"] == "torchvision":
