@@ -102,6 +102,16 @@ def masks(split: str) -> Path:
     return PROCESSED / f"{split}_masks.npy"
 
 
+def synthetic_id(source: str, kind: str) -> str:
+    """Of the anomaly of a kind that is made of an image."""
+    return f"{source}#{kind}"
+
+
+def made_of(anomaly: str, kind: str) -> str:
+    """The image that a synthetic anomaly is made of; the id itself of any other."""
+    return anomaly.removesuffix(synthetic_id("", kind))
+
+
 def network_code(model: str) -> Path:
     """JSON with the code of a model's network; empty where the network is Clarity's."""
     return Path("data/networks") / f"{model}.json"

@@ -6,13 +6,17 @@ import io
 import math
 
 import numpy as np
+import pandas as pd
 import piq
 import pytest
 import torch
 from PIL import Image
 
 from clarity.evaluate.frequency import finest_detail, kept, ring_powers
-from clarity.evaluate.perceptual import EVERY, SAMPLE, perceptual
+from clarity.evaluate.images import Images
+from clarity.evaluate.measure import MOST_COMPARED, chosen_places
+from clarity.evaluate.perceptual import EVERY, SAMPLE, SAMPLED, perceptual
+from clarity.evaluate.spectrum import transform
 from clarity.ingest.faces import open_source
 from clarity.measures import MEASURES
 
@@ -80,13 +84,32 @@ def test_detail_in_the_wrong_place_never_counts_as_clearer(faces: torch.Tensor) 
         assert ((ghost - plain) * sign > 0).all(), key
 
 
+def test_of_a_large_set_the_cheap_measures_see_all_but_a_part_of_train() -> None:
+    counts = {"train": 5000, "val": 10, "gate": 3000, "test": 3000}
+    parts = [(split, label) for split in counts for label in ((0,) if split == "train" else (0, 1))]
+    index = pd.concat(
+        pd.DataFrame({"split": split, "label": label, "row": range(counts[split])})
+        for split, label in parts
+    )
+    arrays = {part: np.zeros((counts[part[0]], 1, 1, 3), np.uint8) for part in parts}
+    chosen = chosen_places(Images(index, arrays, {}, torch.device("cpu")))
+    assert not chosen[True][index["label"] == 1].any()
+    for every, most in ((True, MOST_COMPARED), (False, SAMPLED)):
+        here = {split: int(chosen[every][index["split"] == split].sum()) for split in counts}
+        others = {"val": 10, "gate": 3000, "test": 3000} if every else {"test": SAMPLED}
+        assert here == {"val": 0, "gate": 0, **others, "train": most}
+    rows = index["row"].to_numpy()[chosen[True] & (index["split"] == "train").to_numpy()]
+    assert (rows[0], rows[-1]) == (0, 4999)
+    assert set(np.diff(rows)) == {2, 3}
+
+
 def test_the_share_in_the_right_place_follows_the_transfer_function() -> None:
     """A picture scaled by h has the share 1 - (1 - h)²; noise of its own power has none."""
     draws = torch.Generator().manual_seed(0)
     images = torch.rand(16, 3, 64, 64, generator=draws)
     for h in (1.0, 0.7, 0.0, 2.0):
-        error = ring_powers(h * images - images).numpy()
-        shares = kept(error, ring_powers(images).numpy())
+        error = ring_powers(transform(h * images - images)).numpy()
+        shares = kept(error, ring_powers(transform(images)).numpy())
         np.testing.assert_allclose(shares, 1 - (1 - h) ** 2, atol=1e-6)
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clarity.evaluate.spectrum import luma
+from clarity.evaluate.spectrum import half_plane, power
 
 Floats = NDArray[np.float64]
 #: Below this share of a ring's power in the right place its detail counts as lost.
@@ -20,31 +20,19 @@ MOST = 1000
 
 @cache
 def _rings(size: int) -> Tensor:
-    """size²×R: sums a power spectrum over rings of one cycle an image, from 1 to Nyquist."""
-    frequency = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64)
-    radius = torch.hypot(frequency[:, None], frequency[None, :]).round().flatten()
-    return (radius[:, None] == torch.arange(1, size // 2 + 1)[None, :]).double()
+    """F×R: sums a power spectrum over rings of one cycle an image, from 1 to Nyquist."""
+    radius, times = half_plane(size)
+    return (radius[:, None] == torch.arange(1, size // 2 + 1)[None, :]) * times[:, None]
 
 
-@cache
-def _window(size: int) -> Tensor:
-    line = torch.hann_window(size, periodic=True, dtype=torch.float64)
-    return torch.outer(line, line)
-
-
-def ring_powers(images: Tensor) -> Tensor:
-    """Power of the luma by ring of 1, 2, …, H/2 cycles an image: N×C×H×H to N×H/2, float64.
-
-    Under a Hann window, without which the edges leak into every ring.
-    """
-    grey = luma(images.double())
-    size = grey.shape[-1]
-    power = torch.fft.fft2(grey * _window(size).to(grey.device)).abs().square().flatten(1)
-    rings: Tensor = power @ _rings(size).to(grey.device)
+def ring_powers(transformed: Tensor) -> Tensor:
+    """Power by ring of 1, 2, …, H/2 cycles an image of what `spectrum.transform` gives: N×H/2,
+    float64."""
+    rings: Tensor = power(transformed) @ _rings(transformed.shape[1]).to(transformed.device)
     return rings
 
 
-def kept(error: Floats, power: Floats) -> Floats:
+def kept(error: Floats, own: Floats) -> Floats:
     """Share of the original's power that is reproduced in the right place, by ring: R.
 
     1 - Σ|X̂ - X|² / Σ|X|² over images; 1 is perfect, 0 as good as nothing, below 0 is worse than
@@ -52,9 +40,9 @@ def kept(error: Floats, power: Floats) -> Floats:
 
     Args:
         error: N×R, `ring_powers` of reconstruction minus original.
-        power: N×R, of the original.
+        own: N×R, of the original.
     """
-    total = power.sum(0)
+    total = own.sum(0)
     shares: Floats = 1 - np.divide(error.sum(0), total, out=np.ones_like(total), where=total > 0)
     return shares
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from clarity.choice import FUSED
 from clarity.evaluate.parts import BAND_NAMES, SHARE_NAMES
 from clarity.evaluate.sides import TINY, scaled
+from clarity.layout import made_of
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -237,7 +238,7 @@ class Examples:
         groups = part["group"].to_numpy(str)
         if len(set(groups[~anomalous])) == 1:  # nobody to leave out; leave out pictures
             pairs = zip(part["id"], kinds, strict=True)
-            groups = np.array([str(name).removesuffix(f"#{kind}") for name, kind in pairs])
+            groups = np.array([made_of(name, kind) for name, kind in pairs])
         return cls(
             signals,
             judged(part),

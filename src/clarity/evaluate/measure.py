@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,6 +25,9 @@ from clarity.models.base import Autoencoder, at_most, to_input, to_unit
 MOST_LATENTS, MOST_NUMBERS = 4096, 2**24
 #: Validation normals that the scorer is fitted to: at most so many of 64×64 pixels, fewer larger.
 MOST_NORMALS = 4096
+#: Training normals that the cheap perceptual measures are taken of, at most: their mean is then
+#: known to a hundredth of what differs between images, and of other splits every normal counts.
+MOST_COMPARED = 2048
 #: The splits that models are compared on.
 POPULATIONS = ("train", "test")
 KEYS = ("split", "label", "row", "id", "group", "kind")
@@ -101,7 +104,7 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
             columns[name] = np.full(len(index), np.nan)
         columns[name][places] = values.cpu().numpy() if torch.is_tensor(values) else values
 
-    sampled = sample_places(images)
+    chosen = chosen_places(images)
     for name in (*METRICS, *EVERY, *SAMPLE, "pixel_auroc", "recon_nats", "kl_nats"):
         columns[name] = np.full(len(index), np.nan)
     with progress(len(work), "evaluate") as steps:
@@ -113,14 +116,8 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
                 put(name, places, seen.metrics[name])
             if label == 0:
                 pair = seen.reconstruction, to_unit(to_input(batch)).contiguous()
-                for name, values in perceptual(*pair, every=True).items():
-                    put(name, places, values)
-                some = np.isin(places, sampled)
-                if some.any():
-                    chosen = torch.from_numpy(some).to(images.device)
-                    few = [one[chosen] for one in pair]
-                    for name, values in perceptual(few[0], few[1], every=False).items():
-                        put(name, places[some], values)
+                for name, some, values in likeness(*pair, places, chosen):
+                    put(name, some, values)
             for name, values in seen.signals.items():
                 put(f"signal_{name}", places, values)
             if seen.recon_nats is not None and seen.kl_nats is not None:
@@ -150,22 +147,44 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
     return Measured(table, means, pixels, plane)
 
 
-def sample_places(images: Images) -> np.ndarray:
-    """Places in the index of the normals that costly measures are taken of: an evenly spaced
-    sample of each population, from the index alone, so the same for every model."""
+def chosen_places(images: Images) -> dict[bool, np.ndarray]:
+    """Whether each row of the index is one that `perceptual` measures, by its ``every``.
+
+    Of what is costly an evenly spaced sample of the normals of each population, of the rest every
+    normal but those of train beyond such a sample: from the index alone, so alike for every model.
+    """
     index = images.index
-    chosen = []
+    normal, rows = (index["label"] == 0).to_numpy(), index["row"].to_numpy(np.int64)
+    few, many = np.zeros(len(index), bool), normal.copy()
     for split in POPULATIONS:
-        here = ((index["split"] == split) & (index["label"] == 0)).to_numpy()
-        wanted = np.isin(index["row"].to_numpy(np.int64), images.sample(split, SAMPLED))
-        chosen.append(np.flatnonzero(here & wanted))
-    return np.concatenate(chosen)
+        here = normal & (index["split"] == split).to_numpy()
+        few |= here & np.isin(rows, images.sample(split, SAMPLED))
+        if split == "train":
+            many &= ~here | np.isin(rows, images.sample(split, MOST_COMPARED))
+    return {True: many, False: few}
+
+
+def likeness(
+    reconstruction: torch.Tensor,
+    original: torch.Tensor,
+    places: np.ndarray,
+    chosen: Mapping[bool, np.ndarray],
+) -> Iterator[tuple[str, np.ndarray, torch.Tensor]]:
+    """Each perceptual measure of a batch that stands at ``places`` of the index: its name, where
+    what was measured stands, and the values."""
+    for every, wanted in chosen.items():
+        some = wanted[places]
+        if some.any():
+            these = torch.from_numpy(some).to(original.device)
+            found = perceptual(reconstruction[these], original[these], every=every)
+            for name, values in found.items():
+                yield name, places[some], values
 
 
 def measure_populations(model: Autoencoder, images: Images, batch_size: int) -> pd.DataFrame:
     """Every measure of the normals of train and test alone: ``same_compute.parquet``."""
     index = images.index
-    sampled = sample_places(images)
+    chosen = chosen_places(images)
     names = [*METRICS, *EVERY, *SAMPLE]
     values = np.full((len(index), len(names)), np.nan)
     for (split, label), places, rows in images.batches(batch_size):
@@ -173,16 +192,11 @@ def measure_populations(model: Autoencoder, images: Images, batch_size: int) -> 
             continue
         passed = through(model, images.batch(split, label, rows))
         pair = passed.reconstruction, passed.original
-        found = image_metrics(*pair) | perceptual(*pair, every=True)
-        for column, name in enumerate(names):
-            if name in found:
-                values[places, column] = found[name].cpu().numpy()
-        some = np.isin(places, sampled)
-        if some.any():
-            chosen = torch.from_numpy(some).to(images.device)
-            costly = perceptual(pair[0][chosen], pair[1][chosen], every=False)
-            for name, column_values in costly.items():
-                values[places[some], names.index(name)] = column_values.cpu().numpy()
+        metrics = image_metrics(*pair)
+        for name in METRICS:
+            values[places, names.index(name)] = metrics[name].cpu().numpy()
+        for name, some, column in likeness(*pair, places, chosen):
+            values[some, names.index(name)] = column.cpu().numpy()
     table = pd.concat(
         [index[list(KEYS)], pd.DataFrame(values, columns=names, index=index.index)], axis=1
     )
@@ -203,6 +217,7 @@ def spectra(model: Autoencoder, images: Images, batch_size: int) -> dict[str, to
     """``frequency.safetensors``: ring powers of error and original of a sample of each population,
     float32 N×R, and the rows they are of."""
     from clarity.evaluate.frequency import MOST, ring_powers
+    from clarity.evaluate.spectrum import transforms
 
     found = {}
     for split in POPULATIONS:
@@ -210,8 +225,9 @@ def spectra(model: Autoencoder, images: Images, batch_size: int) -> dict[str, to
         errors, powers = [], []
         for batch in images.chunks(split, rows, batch_size):
             passed = through(model, batch)
-            errors.append(ring_powers(passed.reconstruction - passed.original))
-            powers.append(ring_powers(passed.original))
+            pair = transforms(passed.reconstruction, passed.original)
+            errors.append(ring_powers(pair.reconstruction - pair.original))
+            powers.append(ring_powers(pair.original))
         found[f"{split}/rows"] = torch.from_numpy(rows.astype(np.int64))
         found[f"{split}/error"] = concatenated(errors).float()
         found[f"{split}/power"] = concatenated(powers).float()

@@ -11,16 +11,16 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from clarity.evaluate.frequency import ring_powers
-from clarity.evaluate.spectrum import ROUNDING, luma
+from clarity.evaluate.spectrum import ROUNDING, Spectra, luma
 
 #: First ring (cycles an image) of each band; a band ends where the next begins.
 BANDS = (1, 2, 4, 8, 16)
 #: Bands whose error is also taken as a share of the picture's own power there.
 SHARES = (2, 4)
-#: Sides of the square patches, in pixels; they lie a quarter of their side apart.
+#: Sides of the square patches, in pixels, each twice the one before; they lie a quarter of
+#: their side apart.
 PATCHES = (4, 8, 16, 32)
 #: Added to a patch's own variance: what is even has noise too. About (4/255)².
 EVEN = 3e-4
@@ -30,13 +30,9 @@ SHARE_NAMES = tuple(f"share_{first}" for first in SHARES)
 PATCH_NAMES = tuple(f"patch_{side}" for side in PATCHES)
 
 
-def bands(reconstruction: Tensor, original: Tensor) -> dict[str, Tensor]:
-    """Power of the error by band, and its share of the original's own: N each, float64.
-
-    Args:
-        reconstruction, original: N×C×H×H on [0, 1].
-    """
-    error, own = (_bands(images) for images in (reconstruction - original, original))
+def bands(pair: Spectra) -> dict[str, Tensor]:
+    """Power of the error by band, and its share of the original's own: N each, float64."""
+    error, own = _bands(pair.reconstruction - pair.original), _bands(pair.original)
     found = {name: error[:, place] for place, name in enumerate(BAND_NAMES)}
     for first, name in zip(SHARES, SHARE_NAMES, strict=True):
         place = BANDS.index(first)
@@ -44,10 +40,9 @@ def bands(reconstruction: Tensor, original: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def _bands(images: Tensor) -> Tensor:
+def _bands(transformed: Tensor) -> Tensor:
     """N×B powers, each with the floor of rounding to 8 bits."""
-    size = images.shape[-1]
-    rings = ring_powers(images) + ROUNDING * size**2
+    rings = ring_powers(transformed) + ROUNDING * transformed.shape[1] ** 2
     ends = [*(first - 1 for first in BANDS), rings.shape[1]]
     return torch.stack([rings[:, a:b].sum(1) for a, b in pairwise(ends)], dim=1)
 
@@ -60,10 +55,20 @@ def patches(errors: Tensor, original: Tensor) -> dict[str, Tensor]:
         original: N×C×H×W on [0, 1].
     """
     grey = luma(original)
-    stacked = torch.stack([errors.to(grey.dtype), grey, grey.square()], dim=1)
+    means = torch.stack([errors.to(grey.dtype), grey, grey.square()], dim=1)
+    means = _doubled(_doubled(means, 1, 1), 2, 1)
     found = {}
     for side, name in zip(PATCHES, PATCH_NAMES, strict=True):
-        error, mean, square = avg_pool2d(stacked, side, max(1, side // 4)).unbind(1)
+        if side > PATCHES[0]:
+            means = _doubled(means, 4, 2)
+        error, mean, square = means.unbind(1)
         variance = (square - mean.square()).clamp_min(0)
         found[name] = (error / (variance + EVEN)).amax((1, 2)).double()
     return found
+
+
+def _doubled(means: Tensor, side: int, stride: int) -> Tensor:
+    """Means of squares of twice the side, each from four of those given, ``side`` places apart."""
+    last = means.shape[-1] - side
+    rows = means[:, :, :last:stride] + means[:, :, side::stride]
+    return (rows[..., :last:stride] + rows[..., side::stride]) / 4

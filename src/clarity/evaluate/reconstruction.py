@@ -11,7 +11,12 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from clarity.evaluate.spectrum import spectral_difference
+from clarity.evaluate.spectrum import (
+    Spectra,
+    log_spectral_distance,
+    spectral_difference,
+    transforms,
+)
 
 #: MSE below this counts as this in PSNR, which so ends at 100 dB instead of infinity.
 PSNR_FLOOR = 1e-10
@@ -59,24 +64,32 @@ def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:
 
     x, y = reconstruction, original
     mean_x, mean_y = blur(x), blur(y)
-    variance_x = (blur(x * x) - mean_x * mean_x).clamp_min(0)
-    variance_y = (blur(y * y) - mean_y * mean_y).clamp_min(0)
-    covariance = blur(x * y) - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
-    structure = (2 * covariance + SSIM_C2) / (variance_x + variance_y + SSIM_C2)
+    product, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    # Of the two variances the formula knows the sum alone, which takes one blur instead of two.
+    variances = (blur(x * x + y * y) - squares).clamp_min(0)
+    covariance = blur(x * y) - product
+    luminance = (2 * product + SSIM_C1) / (squares + SSIM_C1)
+    structure = (2 * covariance + SSIM_C2) / (variances + SSIM_C2)
     return (luminance * structure).double().mean((1, 2, 3))
 
 
-def image_metrics(reconstruction: Tensor, original: Tensor) -> dict[str, Tensor]:
-    """`METRICS` and ``hf_bias``, the signed mean of the spectral difference in dB (blur < 0)."""
+def image_metrics(
+    reconstruction: Tensor, original: Tensor, spectra: Spectra | None = None
+) -> dict[str, Tensor]:
+    """`METRICS` and ``hf_bias``, the signed mean of the spectral difference in dB (blur < 0).
+
+    Args:
+        reconstruction, original: N×C×H×H on [0, 1].
+        spectra: of both, where they are known already.
+    """
     difference = (reconstruction - original).double()
     mse = difference.square().mean((1, 2, 3))
-    spectrum = spectral_difference(reconstruction, original)
+    spectrum = spectral_difference(spectra or transforms(reconstruction, original))
     return {
         "mse": mse,
         "mae": difference.abs().mean((1, 2, 3)),
         "psnr": -10 * torch.log10(mse.clamp_min(PSNR_FLOOR)),
         "ssim": ssim(reconstruction, original),
-        "lsd": spectrum.square().mean(1).sqrt(),
+        "lsd": log_spectral_distance(spectrum),
         "hf_bias": spectrum.mean(1),
     }

@@ -40,6 +40,7 @@ from clarity.evaluate.forward import through
 from clarity.evaluate.fused import Fused
 from clarity.evaluate.reconstruction import gaussian, image_metrics, squared_error
 from clarity.evaluate.sides import TINY, two_sided
+from clarity.evaluate.spectrum import transforms
 from clarity.files import atomic_path
 
 if TYPE_CHECKING:
@@ -123,13 +124,14 @@ class Scorer:
         """
         passed = through(model, batch)
         errors = squared_error(passed.reconstruction, passed.original)
-        metrics = image_metrics(passed.reconstruction, passed.original)
+        spectra = transforms(passed.reconstruction, passed.original)
+        metrics = image_metrics(passed.reconstruction, passed.original, spectra)
         signals = {"mse": metrics["mse"], "ssim": 1 - metrics["ssim"], "lsd": metrics["lsd"]}
         signals["normalised"] = self.normalised(errors)
         signals["peak"] = self.peak(errors)
         signals["latent"] = self.mahalanobis(passed.latent)
         signals |= parts.patches(errors, passed.original)
-        signals |= parts.bands(passed.reconstruction, passed.original)
+        signals |= parts.bands(spectra)
         signals["combined"] = self.combined(signals["normalised"], signals["latent"])
         if passed.recon_nats is not None and passed.kl_nats is not None:
             signals["elbo"] = passed.recon_nats + passed.kl_nats

@@ -23,6 +23,7 @@ from clarity.layout import (
     anomalies,
     masks,
     normals,
+    synthetic_id,
 )
 from clarity.params import Preprocess, load_params
 from clarity.preprocess.anomalies import KINDS, make
@@ -165,7 +166,7 @@ def _pack_anomalies(
                         split=split,
                         label=1,
                         row=row,
-                        id=f"{source.id}#{kind}",
+                        id=synthetic_id(source.id, kind),
                         group=made.group or source.group,
                         kind=kind,
                         has_mask=int(made.mask is not None),

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 from clarity.choice import FUSED
 from clarity.evaluate import parts
 from clarity.evaluate.reconstruction import ssim
-from clarity.evaluate.spectrum import log_spectral_distance
+from clarity.evaluate.spectrum import (
+    Spectra,
+    log_spectral_distance,
+    spectral_difference,
+    transforms,
+)
 from clarity.models.base import to_input, to_unit
 
 if TYPE_CHECKING:
@@ -85,8 +90,12 @@ class _Passed:
         return parts.patches(self._errors, self.pictures[1])
 
     @cached_property
+    def _spectra(self) -> Spectra:
+        return transforms(*self.pictures)
+
+    @cached_property
     def _bands(self) -> dict[str, Tensor]:
-        return parts.bands(*self.pictures)
+        return parts.bands(self._spectra)
 
     def signal(self, name: str) -> Tensor:
         """N values, float64."""
@@ -95,7 +104,7 @@ class _Passed:
         if name == "ssim":
             return 1 - ssim(*self.pictures)
         if name == "lsd":
-            return log_spectral_distance(*self.pictures)
+            return log_spectral_distance(spectral_difference(self._spectra))
         if name == "normalised":
             return self.scorer.normalised(self._errors)
         if name == "peak":
