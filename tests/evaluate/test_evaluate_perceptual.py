@@ -14,8 +14,8 @@ from PIL import Image
 
 from clarity.evaluate.frequency import finest_detail, kept, ring_powers
 from clarity.evaluate.images import Images
-from clarity.evaluate.measure import MOST_COMPARED, chosen_places
-from clarity.evaluate.perceptual import EVERY, SAMPLE, SAMPLED, perceptual
+from clarity.evaluate.measure import MOST_COMPARED, compared_places
+from clarity.evaluate.perceptual import EVERY, SAMPLE, perceptual
 from clarity.evaluate.spectrum import transform
 from clarity.ingest.faces import open_source
 from clarity.measures import MEASURES
@@ -92,13 +92,11 @@ def test_of_a_large_set_the_cheap_measures_see_all_but_a_part_of_train() -> None
         for split, label in parts
     )
     arrays = {part: np.zeros((counts[part[0]], 1, 1, 3), np.uint8) for part in parts}
-    chosen = chosen_places(Images(index, arrays, {}, torch.device("cpu")))
-    assert not chosen[True][index["label"] == 1].any()
-    for every, most in ((True, MOST_COMPARED), (False, SAMPLED)):
-        here = {split: int(chosen[every][index["split"] == split].sum()) for split in counts}
-        others = {"val": 10, "gate": 3000, "test": 3000} if every else {"test": SAMPLED}
-        assert here == {"val": 0, "gate": 0, **others, "train": most}
-    rows = index["row"].to_numpy()[chosen[True] & (index["split"] == "train").to_numpy()]
+    compared = compared_places(Images(index, arrays, {}, torch.device("cpu")))
+    assert not compared[index["label"] == 1].any()
+    here = {split: int(compared[index["split"] == split].sum()) for split in counts}
+    assert here == {**counts, "train": MOST_COMPARED}
+    rows = index["row"].to_numpy()[compared & (index["split"] == "train").to_numpy()]
     assert (rows[0], rows[-1]) == (0, 4999)
     assert set(np.diff(rows)) == {2, 3}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -104,7 +104,7 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
             columns[name] = np.full(len(index), np.nan)
         columns[name][places] = values.cpu().numpy() if torch.is_tensor(values) else values
 
-    chosen = chosen_places(images)
+    compared = compared_places(images)
     for name in (*METRICS, *EVERY, *SAMPLE, "pixel_auroc", "recon_nats", "kl_nats"):
         columns[name] = np.full(len(index), np.nan)
     with progress(len(work), "evaluate") as steps:
@@ -115,8 +115,8 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
             for name in METRICS:
                 put(name, places, seen.metrics[name])
             if label == 0:
-                pair = seen.reconstruction, to_unit(to_input(batch)).contiguous()
-                for name, some, values in likeness(*pair, places, chosen):
+                original = to_unit(to_input(batch)).contiguous()
+                for name, some, values in likeness(seen.reconstruction, original, places, compared):
                     put(name, some, values)
             for name, values in seen.signals.items():
                 put(f"signal_{name}", places, values)
@@ -135,6 +135,8 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
                     these = kinds[places][with_mask] == kind
                     pixels[split].setdefault(kind, ranking(kind)).add(errors[these], truth[these])
 
+    for name, some, values in costly_likeness(model, images, batch_size):
+        put(name, some, values)
     table = pd.concat([index[list(KEYS)], pd.DataFrame(columns, index=index.index)], axis=1)
     wrong = ~np.isfinite(table[list(METRICS)].to_numpy()).all(axis=1)
     if wrong.any():
@@ -147,44 +149,60 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
     return Measured(table, means, pixels, plane)
 
 
-def chosen_places(images: Images) -> dict[bool, np.ndarray]:
-    """Whether each row of the index is one that `perceptual` measures, by its ``every``.
+def compared_places(images: Images) -> np.ndarray:
+    """Whether each row of the index is one that the cheap perceptual measures are taken of: every
+    normal but those of train beyond an evenly spaced sample; from the index alone, so the same for
+    every model."""
+    compared = np.array(images.index["label"] == 0)
+    sample = _sampled(images, "train", MOST_COMPARED)
+    compared[np.setdiff1d(_places(images, "train"), sample)] = False
+    return compared
 
-    Of what is costly an evenly spaced sample of the normals of each population, of the rest every
-    normal but those of train beyond such a sample: from the index alone, so alike for every model.
-    """
+
+def _places(images: Images, split: str) -> np.ndarray:
+    """Places in the index of a split's normals, by their row."""
     index = images.index
-    normal, rows = (index["label"] == 0).to_numpy(), index["row"].to_numpy(np.int64)
-    few, many = np.zeros(len(index), bool), normal.copy()
-    for split in POPULATIONS:
-        here = normal & (index["split"] == split).to_numpy()
-        few |= here & np.isin(rows, images.sample(split, SAMPLED))
-        if split == "train":
-            many &= ~here | np.isin(rows, images.sample(split, MOST_COMPARED))
-    return {True: many, False: few}
+    here = np.flatnonzero((index["split"] == split) & (index["label"] == 0))
+    found: np.ndarray = here[np.argsort(index["row"].to_numpy(np.int64)[here])]
+    return found
+
+
+def _sampled(images: Images, split: str, most: int) -> np.ndarray:
+    return _places(images, split)[images.sample(split, most)]
 
 
 def likeness(
-    reconstruction: torch.Tensor,
-    original: torch.Tensor,
-    places: np.ndarray,
-    chosen: Mapping[bool, np.ndarray],
+    reconstruction: torch.Tensor, original: torch.Tensor, places: np.ndarray, compared: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray, torch.Tensor]]:
-    """Each perceptual measure of a batch that stands at ``places`` of the index: its name, where
-    what was measured stands, and the values."""
-    for every, wanted in chosen.items():
-        some = wanted[places]
-        if some.any():
-            these = torch.from_numpy(some).to(original.device)
-            found = perceptual(reconstruction[these], original[these], every=every)
+    """Each cheap perceptual measure of a batch that stands at ``places`` of the index: its name,
+    where what was measured stands, and the values."""
+    some = compared[places]
+    if some.any():
+        these = torch.from_numpy(some).to(original.device)
+        found = perceptual(reconstruction[these], original[these], every=True)
+        for name, values in found.items():
+            yield name, places[some], values
+
+
+def costly_likeness(
+    model: Autoencoder, images: Images, batch_size: int
+) -> Iterator[tuple[str, np.ndarray, torch.Tensor]]:
+    """The same of the costly measures, for an evenly spaced sample of each population's normals."""
+    for split in POPULATIONS:
+        places = _sampled(images, split, SAMPLED)
+        rows, first = images.sample(split, SAMPLED), 0
+        for batch in images.chunks(split, rows, batch_size):
+            passed = through(model, batch)
+            found = perceptual(passed.reconstruction, passed.original, every=False)
             for name, values in found.items():
-                yield name, places[some], values
+                yield name, places[first : first + len(batch)], values
+            first += len(batch)
 
 
 def measure_populations(model: Autoencoder, images: Images, batch_size: int) -> pd.DataFrame:
     """Every measure of the normals of train and test alone: ``same_compute.parquet``."""
     index = images.index
-    chosen = chosen_places(images)
+    compared = compared_places(images)
     names = [*METRICS, *EVERY, *SAMPLE]
     values = np.full((len(index), len(names)), np.nan)
     for (split, label), places, rows in images.batches(batch_size):
@@ -195,13 +213,15 @@ def measure_populations(model: Autoencoder, images: Images, batch_size: int) -> 
         metrics = image_metrics(*pair)
         for name in METRICS:
             values[places, names.index(name)] = metrics[name].cpu().numpy()
-        for name, some, column in likeness(*pair, places, chosen):
+        for name, some, column in likeness(*pair, places, compared):
             values[some, names.index(name)] = column.cpu().numpy()
+    for name, some, column in costly_likeness(model, images, batch_size):
+        values[some, names.index(name)] = column.cpu().numpy()
     table = pd.concat(
         [index[list(KEYS)], pd.DataFrame(values, columns=names, index=index.index)], axis=1
     )
-    compared = index["split"].isin(POPULATIONS) & (index["label"] == 0)
-    return table[compared].reset_index(drop=True)
+    normals = index["split"].isin(POPULATIONS) & (index["label"] == 0)
+    return table[normals].reset_index(drop=True)
 
 
 def population_means(table: pd.DataFrame) -> dict[str, dict[str, float]] | None:
