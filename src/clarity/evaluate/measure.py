@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from clarity.errors import ClarityError
+from clarity.evaluate import frequency
 from clarity.evaluate.anomaly import pixel_auroc
 from clarity.evaluate.forward import encode, through
 from clarity.evaluate.images import Images, Part, concatenated
@@ -18,6 +19,7 @@ from clarity.evaluate.perceptual import EVERY, SAMPLE, SAMPLED, perceptual
 from clarity.evaluate.pixels import Ranking, pooled, ranking
 from clarity.evaluate.reconstruction import METRICS, image_metrics, squared_error
 from clarity.evaluate.scorer import Scorer, fit_scorer
+from clarity.evaluate.spectrum import transforms
 from clarity.layout import JUDGED_SPLITS, SPLITS
 from clarity.models.base import Autoencoder, at_most, to_input, to_unit
 
@@ -25,8 +27,8 @@ from clarity.models.base import Autoencoder, at_most, to_input, to_unit
 MOST_LATENTS, MOST_NUMBERS = 4096, 2**24
 #: Validation normals that the scorer is fitted to: at most so many of 64×64 pixels, fewer larger.
 MOST_NORMALS = 4096
-#: Training normals that the cheap perceptual measures are taken of, at most: their mean is then
-#: known to a hundredth of what differs between images, and of other splits every normal counts.
+#: Training normals that the cheap perceptual measures are taken of, at most: the mean's standard
+#: error is then 2 % of what images differ by. Of other splits every normal counts.
 MOST_COMPARED = 2048
 #: The splits that models are compared on.
 POPULATIONS = ("train", "test")
@@ -154,8 +156,8 @@ def compared_places(images: Images) -> np.ndarray:
     normal but those of train beyond an evenly spaced sample; from the index alone, so the same for
     every model."""
     compared = np.array(images.index["label"] == 0)
-    sample = _sampled(images, "train", MOST_COMPARED)
-    compared[np.setdiff1d(_places(images, "train"), sample)] = False
+    sample = images.sample("train", MOST_COMPARED)
+    compared[np.delete(_places(images, "train"), sample)] = False
     return compared
 
 
@@ -165,10 +167,6 @@ def _places(images: Images, split: str) -> np.ndarray:
     here = np.flatnonzero((index["split"] == split) & (index["label"] == 0))
     found: np.ndarray = here[np.argsort(index["row"].to_numpy(np.int64)[here])]
     return found
-
-
-def _sampled(images: Images, split: str, most: int) -> np.ndarray:
-    return _places(images, split)[images.sample(split, most)]
 
 
 def likeness(
@@ -189,8 +187,8 @@ def costly_likeness(
 ) -> Iterator[tuple[str, np.ndarray, torch.Tensor]]:
     """The same of the costly measures, for an evenly spaced sample of each population's normals."""
     for split in POPULATIONS:
-        places = _sampled(images, split, SAMPLED)
-        rows, first = images.sample(split, SAMPLED), 0
+        rows = images.sample(split, SAMPLED)
+        places, first = _places(images, split)[rows], 0
         for batch in images.chunks(split, rows, batch_size):
             passed = through(model, batch)
             found = perceptual(passed.reconstruction, passed.original, every=False)
@@ -236,18 +234,15 @@ def population_means(table: pd.DataFrame) -> dict[str, dict[str, float]] | None:
 def spectra(model: Autoencoder, images: Images, batch_size: int) -> dict[str, torch.Tensor]:
     """``frequency.safetensors``: ring powers of error and original of a sample of each population,
     float32 N×R, and the rows they are of."""
-    from clarity.evaluate.frequency import MOST, ring_powers
-    from clarity.evaluate.spectrum import transforms
-
     found = {}
     for split in POPULATIONS:
-        rows = images.sample(split, MOST)
+        rows = images.sample(split, frequency.MOST)
         errors, powers = [], []
         for batch in images.chunks(split, rows, batch_size):
             passed = through(model, batch)
             pair = transforms(passed.reconstruction, passed.original)
-            errors.append(ring_powers(pair.reconstruction - pair.original))
-            powers.append(ring_powers(pair.original))
+            errors.append(frequency.ring_powers(pair.reconstruction - pair.original))
+            powers.append(frequency.ring_powers(pair.original))
         found[f"{split}/rows"] = torch.from_numpy(rows.astype(np.int64))
         found[f"{split}/error"] = concatenated(errors).float()
         found[f"{split}/power"] = concatenated(powers).float()

@@ -58,7 +58,7 @@ from clarity.layout import (
 from clarity.measures import MEASURES
 from clarity.models.base import Autoencoder
 from clarity.models.build import load
-from clarity.models.device import prepare
+from clarity.models.device import hold_memory, prepare
 from clarity.params import Params, load_params
 
 INDEX_COLUMNS = ("split", "label", "row", "id", "group", "kind", "has_mask")
@@ -97,6 +97,7 @@ def evaluate(
     started = time.monotonic()
     settings = params.evaluate
     device = prepare(params.device, params.threads)
+    hold_memory()
     images = open_images(params.preprocess.shape, device)
     network = network.to(device)
     if network.shape != images.shape:
