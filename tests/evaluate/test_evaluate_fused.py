@@ -104,7 +104,7 @@ def test_a_score_from_before_training_normals_had_a_part_is_read_as_it_was() -> 
     val = Examples.of(table(), "val")
     model = val.fit(np.ones(len(val.scores), bool))
     numbers = model.as_numbers()
-    del numbers["familiar"], numbers["least"]
+    del numbers["familiar"], numbers["least"], numbers["only_joint"]
     plain = replace(model, familiar=np.zeros_like(model.familiar), least=-np.inf)
     far = replace(val, scores=val.scores - 9)
     for examples in (val, far):

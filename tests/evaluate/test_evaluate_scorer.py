@@ -16,10 +16,12 @@ from sklearn.covariance import ledoit_wolf
 from clarity.errors import ClarityError
 from clarity.evaluate.calibration import calibrate
 from clarity.evaluate.forward import through
-from clarity.evaluate.fused import DERIVED, Examples
+from clarity.evaluate.fused import NOT_WEIGHED, Examples
+from clarity.evaluate.local import fit_local
 from clarity.evaluate.reconstruction import squared_error
 from clarity.evaluate.scorer import Scorer, fit_scorer, load_scorer
 from clarity.evaluate.sides import scaled
+from clarity.evaluate.spectrum import luma
 from clarity.models.base import Autoencoder
 from clarity.models.build import build
 from clarity.params import Model
@@ -42,7 +44,8 @@ def fitted(request: pytest.FixtureRequest) -> tuple[Autoencoder, Scorer]:
     network = build(SPECS[request.param], request.param, SHAPE).eval()
     train, val = through(network, pictures(40, 1)), through(network, pictures(12, 2))
     errors = squared_error(val.reconstruction, val.original)
-    return network, fit_scorer(train.latent, errors, val.latent)
+    local = fit_local([luma(train.reconstruction) - luma(train.original)], people=40)
+    return network, fit_scorer(train.latent, errors, val.latent, local)
 
 
 def test_a_score_does_not_depend_on_the_batch(fitted: tuple[Autoencoder, Scorer]) -> None:
@@ -61,7 +64,7 @@ def test_what_is_read_back_scores_alike(fitted: tuple[Autoencoder, Scorer], tmp_
     network, scorer = fitted
     batch = pictures(12, 5)
     signals = scorer.inspect(network, batch).signals
-    names = tuple(name for name in signals if name not in DERIVED)
+    names = tuple(name for name in signals if name not in NOT_WEIGHED)
     values = np.stack([scaled(name, signals[name]).numpy() for name in names], axis=1)
     odd = np.arange(12) % 2 == 1
     kinds = np.where(odd, "odd", "normal")

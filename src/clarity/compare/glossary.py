@@ -76,6 +76,8 @@ SCORES = {
 }
 #: Signals that only the fused score uses, by what their names begin with; a number follows.
 _SIGNALS = {
+    "local": "the largest error of a patch of 6 pixels against errors of training images there "
+    "(Mahalanobis)",
     "joint": "how unusual all of them are together, as the normals vary (Mahalanobis)",
     "patch_": "the largest error of a patch of {} pixels, over what varies in it",
     "share_": "the error of detail of {} cycles an image, up to twice as fine, over its own power",

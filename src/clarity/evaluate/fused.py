@@ -27,10 +27,12 @@ from clarity.layout import made_of
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: Scores made of others already.
-DERIVED = ("combined", FUSED)
-#: Scores that ``joint`` takes alone: the power of the error in a band says little by itself.
-ONLY_JOINT = BAND_NAMES
+#: Scores that it does not take: those made of others already; and one that beside the others does
+#: not raise the figure over kinds left out, and costs as much as a small network's forward pass.
+NOT_WEIGHED = ("combined", "ssim", FUSED)
+#: Scores that ``joint`` takes alone: the error's power in a band, and how much detail there is, say
+#: little by themselves.
+ONLY_JOINT = (*BAND_NAMES, "lsd")
 #: Scores that ``joint`` leaves out: they follow from two others.
 NOT_JOINT = SHARE_NAMES
 JOINT = "joint"
@@ -63,6 +65,7 @@ class Fused:
         offset: added, so that the fused score of validation normals has mean 0 and deviation 1.
         without: by kind of anomaly, weights and offset of the model fitted without it: all else
             follows from normals alone, so is the same. Empty where that was not kept.
+        only_joint: names of scores that ``joint`` takes and that are not weighed themselves.
     """
 
     signals: tuple[str, ...]
@@ -75,6 +78,7 @@ class Fused:
     offset: float
     least: float = -NEAREST
     without: Mapping[str, tuple[Floats, float]] = field(default_factory=dict)
+    only_joint: tuple[str, ...] = ONLY_JOINT
 
     def unseen(self, kind: str) -> Fused:
         """The model that has not seen this kind: this one, if it was fitted to none of it."""
@@ -86,7 +90,7 @@ class Fused:
     @property
     def terms(self) -> tuple[str, ...]:
         """T names of what is weighed."""
-        return (*(name for name in self.signals if name not in ONLY_JOINT), JOINT)
+        return (*(name for name in self.signals if name not in self.only_joint), JOINT)
 
     def needs(self) -> tuple[str, ...]:
         """Scores without which there is no fused score."""
@@ -99,7 +103,7 @@ class Fused:
     def standardised(self, judged: Floats) -> Floats:
         """N×S scores, on the scale on which each is judged, as N×T terms."""
         z = (judged - self.centre) / self.spread
-        own = [k for k, name in enumerate(self.signals) if name not in ONLY_JOINT]
+        own = [k for k, name in enumerate(self.signals) if name not in self.only_joint]
         distance = _log_distance(z, self.signals, self.precision, self.familiar)
         log = (distance - self.joint[0]) / self.joint[1]
         return np.maximum(np.column_stack([z[:, own], log]), self.least)
@@ -143,6 +147,7 @@ class Fused:
             "joint": list(self.joint),
             "offset": self.offset,
             "least": self.least,
+            "only_joint": list(self.only_joint),
             "without": {
                 kind: {"weights": weights.tolist(), "offset": offset}
                 for kind, (weights, offset) in self.without.items()
@@ -151,7 +156,8 @@ class Fused:
 
     @classmethod
     def from_numbers(cls, numbers: Mapping[str, Any]) -> Fused:
-        """What `as_numbers` wrote; also before training normals had a part in it."""
+        """What `as_numbers` wrote; also before training normals had a part in it, and before it
+        said what `joint` alone takes."""
         if "familiar" not in numbers:
             nowhere = [0.0] * len(numbers["precision"])
             numbers = {**numbers, "familiar": nowhere, "least": -np.inf}
@@ -162,6 +168,7 @@ class Fused:
             joint=(first, second),
             offset=float(numbers["offset"]),
             least=float(numbers["least"]),
+            only_joint=tuple(numbers.get("only_joint", BAND_NAMES)),
             without={
                 kind: (np.array(one["weights"], np.float64), float(one["offset"]))
                 for kind, one in numbers.get("without", {}).items()
@@ -224,7 +231,7 @@ class Examples:
     def of(cls, table: pd.DataFrame, split: str) -> Examples:
         """From ``per_image.parquet``."""
         names = [c.removeprefix("score_") for c in table.columns if c.startswith("score_")]
-        signals = tuple(name for name in names if name not in DERIVED)
+        signals = tuple(name for name in names if name not in NOT_WEIGHED)
 
         def judged(rows: pd.DataFrame) -> Floats:
             columns = [

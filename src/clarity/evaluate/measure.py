@@ -15,11 +15,12 @@ from clarity.evaluate import frequency
 from clarity.evaluate.anomaly import pixel_auroc
 from clarity.evaluate.forward import encode, through
 from clarity.evaluate.images import Images, Part, concatenated
+from clarity.evaluate.local import fit_local
 from clarity.evaluate.perceptual import EVERY, SAMPLE, SAMPLED, perceptual
 from clarity.evaluate.pixels import Ranking, pooled, ranking
 from clarity.evaluate.reconstruction import METRICS, image_metrics, squared_error
 from clarity.evaluate.scorer import Scorer, fit_scorer
-from clarity.evaluate.spectrum import transforms
+from clarity.evaluate.spectrum import luma, transforms
 from clarity.layout import JUDGED_SPLITS, SPLITS
 from clarity.models.base import Autoencoder, at_most, to_input, to_unit
 
@@ -27,6 +28,8 @@ from clarity.models.base import Autoencoder, at_most, to_input, to_unit
 MOST_LATENTS, MOST_NUMBERS = 4096, 2**24
 #: Validation normals that the scorer is fitted to: at most so many of 64×64 pixels, fewer larger.
 MOST_NORMALS = 4096
+#: Training normals that the error by its place is fitted to, likewise.
+MOST_LOCAL = 2048
 #: Training normals that the cheap perceptual measures are taken of, at most: the mean's standard
 #: error is then 2 % of what images differ by. Of other splits every normal counts.
 MOST_COMPARED = 2048
@@ -76,14 +79,21 @@ def train_latents(model: Autoencoder, images: Images, batch_size: int) -> torch.
 def fitted_scorer(
     model: Autoencoder, images: Images, latents: torch.Tensor, batch_size: int
 ) -> Scorer:
-    """The scorer of a model from training latents and validation normals; no thresholds yet."""
+    """The scorer of a model from training latents and errors and validation normals; no thresholds
+    yet."""
     errors, codes = [], []
     most = at_most(MOST_NORMALS, images.shape)
     for batch in images.chunks("val", images.sample("val", most), batch_size):
         passed = through(model, batch)
         errors.append(squared_error(passed.reconstruction, passed.original))
         codes.append(passed.latent)
-    return fit_scorer(latents, concatenated(errors), concatenated(codes))
+    train, rows = images.normals("train"), images.sample("train", at_most(MOST_LOCAL, images.shape))
+    passes = (through(model, batch) for batch in images.chunks("train", rows, batch_size))
+    local = fit_local(
+        (luma(one.reconstruction) - luma(one.original) for one in passes),
+        people=train.loc[train["row"].isin(rows), "group"].nunique(),
+    )
+    return fit_scorer(latents, concatenated(errors), concatenated(codes), local)
 
 
 def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int) -> Measured:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clarity.evaluate.frequency import ring_powers
-from clarity.evaluate.spectrum import ROUNDING, Spectra, luma
+from clarity.evaluate.spectrum import ROUNDING, Spectra
 
 #: First ring (cycles an image) of each band; a band ends where the next begins.
 BANDS = (1, 2, 4, 8, 16)
@@ -47,14 +47,13 @@ def _bands(transformed: Tensor) -> Tensor:
     return torch.stack([rings[:, a:b].sum(1) for a, b in pairwise(ends)], dim=1)
 
 
-def patches(errors: Tensor, original: Tensor) -> dict[str, Tensor]:
+def patches(errors: Tensor, grey: Tensor) -> dict[str, Tensor]:
     """Largest error of any patch against the patch's own variance, by size: N each, float64.
 
     Args:
         errors: N×H×W, squared error averaged over channels.
-        original: N×C×H×W on [0, 1].
+        grey: N×H×W, luma of the original on [0, 1].
     """
-    grey = luma(original)
     means = torch.stack([errors.to(grey.dtype), grey, grey.square()], dim=1)
     means = _doubled(_doubled(means, 1, 1), 2, 1)
     found = {}

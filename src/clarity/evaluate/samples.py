@@ -67,7 +67,7 @@ def sharpness(images: Tensor) -> Tensor:
 
 def high_frequency_db(images: Tensor) -> Tensor:
     """Mean log power above a quarter of Nyquist, N, dB."""
-    return ring_power(transform(images)).mean(1)
+    return ring_power(transform(luma(images))).mean(1)
 
 
 def thumbnails(images: Tensor) -> Floats:

@@ -12,6 +12,7 @@ which each is a score once it is judged on both sides (`clarity.evaluate.sides`)
 ``patch_4`` …   the largest error of a patch against the patch's own variance, by its side
 ``band_1`` …    power of the error by band of frequencies, from so many cycles an image on
 ``share_2`` …   that, as a share of the picture's own power there
+``local``       the largest Mahalanobis distance of a patch of the error from training errors there
 ``combined``    ``normalised`` and ``latent`` in one, as in Denouden et al. 2018
 ``elbo``        negative ELBO in nats (VAE only)
 
@@ -38,18 +39,20 @@ from clarity.evaluate import parts
 from clarity.evaluate.calibration import Calibration
 from clarity.evaluate.forward import through
 from clarity.evaluate.fused import Fused
+from clarity.evaluate.local import Local
 from clarity.evaluate.reconstruction import gaussian, image_metrics, squared_error
 from clarity.evaluate.sides import TINY, two_sided
-from clarity.evaluate.spectrum import transforms
+from clarity.evaluate.spectrum import Spectra, luma, transform
 from clarity.files import atomic_path
 
 if TYPE_CHECKING:
     from clarity.models.base import Autoencoder
 
-FORMAT = 4
+FORMAT = 5
 #: Formats that can be read; in the first every score has one side, in the second training normals
-#: have no part in the fused one, in the third what was fitted without a kind is not kept.
-READABLE = (1, 2, 3, 4)
+#: have no part in the fused one, in the third what was fitted without a kind is not kept, in the
+#: fourth there is no ``local``.
+READABLE = (1, 2, 3, 4, 5)
 #: Principal components of the latent in which the covariance is estimated in full.
 COMPONENTS = 128
 #: Smoothing (σ, in pixels) of the map of usual errors: few validation faces make it noisy.
@@ -101,6 +104,7 @@ class Scorer:
             are measured: then every score is its signal.
         fused: all signals weighed in one score, ``fused``; None where ``val`` cannot settle it.
         calibration: of ``best``, for p-values; None until that is known.
+        local: the error by its place; None in scorers from before there was such a signal.
     """
 
     usual_error: Tensor
@@ -115,6 +119,7 @@ class Scorer:
     turns: Mapping[str, float] = field(default_factory=dict)
     fused: Fused | None = None
     calibration: Calibration | None = None
+    local: Local | None = None
 
     def inspect(self, model: Autoencoder, batch: Tensor) -> Inspection:
         """Reconstruction, error map, metrics and all scores from a single forward pass.
@@ -124,14 +129,17 @@ class Scorer:
         """
         passed = through(model, batch)
         errors = squared_error(passed.reconstruction, passed.original)
-        spectra = transforms(passed.reconstruction, passed.original)
+        made, grey = luma(passed.reconstruction), luma(passed.original)
+        spectra = Spectra(transform(made), transform(grey))
         metrics = image_metrics(passed.reconstruction, passed.original, spectra)
         signals = {"mse": metrics["mse"], "ssim": 1 - metrics["ssim"], "lsd": metrics["lsd"]}
         signals["normalised"] = self.normalised(errors)
         signals["peak"] = self.peak(errors)
         signals["latent"] = self.mahalanobis(passed.latent)
-        signals |= parts.patches(errors, passed.original)
+        signals |= parts.patches(errors, grey)
         signals |= parts.bands(spectra)
+        if self.local:
+            signals["local"] = self.local(made - grey)
         signals["combined"] = self.combined(signals["normalised"], signals["latent"])
         if passed.recon_nats is not None and passed.kl_nats is not None:
             signals["elbo"] = passed.recon_nats + passed.kl_nats
@@ -226,6 +234,9 @@ class Scorer:
             name: getattr(self, name).contiguous()
             for name in ("usual_error", "latent_mean", "latent_basis", "latent_precision")
         }
+        if self.local:
+            tensors["local_whitening"] = self.local.whitening
+            tensors["local_offset"] = self.local.offset
         if self.calibration:
             tensors["calibration_scores"] = torch.from_numpy(self.calibration.scores)
             tensors["calibration_weights"] = torch.from_numpy(self.calibration.weights)
@@ -250,8 +261,11 @@ def load_scorer(path: Path) -> Scorer:
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if by := numbers.pop("calibrated_by", None):
-                known = [tensors.pop(f"calibration_{n}").numpy() for n in ("scores", "weights")]
-                numbers["calibration"] = Calibration(known[0], known[1], by)
+                drawn = [tensors.pop(f"calibration_{n}").numpy() for n in ("scores", "weights")]
+                numbers["calibration"] = Calibration(drawn[0], drawn[1], by)
+            if "local_offset" in tensors:
+                known = [tensors.pop(f"local_{n}") for n in ("whitening", "offset")]
+                numbers["local"] = Local(*known)
             if fused := numbers.pop("fused", None):
                 numbers["fused"] = Fused.from_numbers(fused)
             return Scorer(**tensors, **numbers)
@@ -262,13 +276,16 @@ def load_scorer(path: Path) -> Scorer:
         raise ClarityError(f"{path}: unreadable ({reason}); evaluate the model again") from None
 
 
-def fit_scorer(latents: Tensor, normal_errors: Tensor, normal_latents: Tensor) -> Scorer:
+def fit_scorer(
+    latents: Tensor, normal_errors: Tensor, normal_latents: Tensor, local: Local | None = None
+) -> Scorer:
     """Fit what the scores need; thresholds and best score come later.
 
     Args:
         latents: M×D, latents of training normals.
         normal_errors: V×H×H, squared error maps of validation normals.
         normal_latents: V×D, latents of the same validation normals.
+        local: fitted to errors of training normals.
     """
     from dataclasses import replace
 
@@ -308,6 +325,7 @@ def fit_scorer(latents: Tensor, normal_errors: Tensor, normal_latents: Tensor) -
         centre={},
         spread={},
         thresholds={},
+        local=local,
     )
     both = {
         "normalised": scorer.normalised(normal_errors),

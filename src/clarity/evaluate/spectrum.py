@@ -47,17 +47,16 @@ def _window(size: int) -> Tensor:
     return torch.outer(line, line)
 
 
-def transform(images: Tensor) -> Tensor:
-    """Fourier transform of the luma under a Hann window: N×C×H×H on [0, 1] to N×H×(H/2+1), complex,
+def transform(grey: Tensor) -> Tensor:
+    """Fourier transform of a `luma` under a Hann window: N×H×H on [0, 1] to N×H×(H/2+1), complex,
     without the mirror image that real values have."""
-    grey = luma(images.double())
-    found: Tensor = torch.fft.rfft2(grey * _window(grey.shape[-1]).to(grey.device))
+    found: Tensor = torch.fft.rfft2(grey.double() * _window(grey.shape[-1]).to(grey.device))
     return found
 
 
 def transforms(reconstruction: Tensor, original: Tensor) -> Spectra:
     """Of N×C×H×H pairs on [0, 1]."""
-    return Spectra(transform(reconstruction), transform(original))
+    return Spectra(transform(luma(reconstruction)), transform(luma(original)))
 
 
 def power(transformed: Tensor) -> Tensor:

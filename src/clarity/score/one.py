@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING
 
 from clarity.choice import FUSED
 from clarity.evaluate import parts
+from clarity.evaluate.forward import elbo_parts
 from clarity.evaluate.reconstruction import ssim
 from clarity.evaluate.spectrum import (
     Spectra,
     log_spectral_distance,
+    luma,
     spectral_difference,
-    transforms,
+    transform,
 )
 from clarity.models.base import to_input, to_unit
+from clarity.models.vae import Variational
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from clarity.evaluate.scorer import Scorer
     from clarity.models.base import Autoencoder
-
-#: Needs the posterior's variance, which `Scorer.inspect` alone asks the network for.
-SLOW = ("elbo",)
 
 
 def scores_of(
@@ -49,9 +49,6 @@ def scores_of(
         N scores each, float64; reconstructions N×C×H×H on [0, 1] or None.
     """
     needed = scorer.fused.needs() if name == FUSED and scorer.fused else (name,)
-    if any(one in SLOW for one in needed):
-        seen = scorer.inspect(model, batch)
-        return seen.scores, seen.reconstruction if reconstruct else None
     passed = _Passed(model, scorer, batch)
     return (
         scorer.judged({one: passed.signal(one) for one in needed}),
@@ -68,34 +65,54 @@ class _Passed:
     batch: Tensor
 
     @cached_property
-    def _through(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _through(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         x = to_input(self.batch)
-        latent = self.model.encode(x)
-        return x, latent, self.model.decode(latent)
+        spread = None
+        if isinstance(self.model, Variational):
+            latent, spread = self.model.posterior(x)
+        else:
+            latent = self.model.encode(x)
+        return x, latent, self.model.decode(latent).float().clamp(-1, 1), spread
 
     @cached_property
     def pictures(self) -> tuple[Tensor, Tensor]:
         """Reconstruction and original on [0, 1]."""
-        x, _, made = self._through
+        x, _, made, _ = self._through
         return to_unit(made).contiguous(), to_unit(x).contiguous()
 
     @cached_property
     def _errors(self) -> Tensor:
-        # In place but for the copy, and in whichever order of memory the network works in.
-        x, _, made = self._through
-        return made.float().clamp(-1, 1).sub_(x).square_().mean(1).div_(4)
+        # In whichever order of memory the network works in.
+        x, _, made, _ = self._through
+        return (made - x).square_().mean(1).div_(4)
+
+    @cached_property
+    def _greys(self) -> tuple[Tensor, Tensor]:
+        """Luma of reconstruction and original on [0, 1]."""
+        x, _, made, _ = self._through
+        first, second = (luma(one).add(1).div_(2) for one in (made, x))
+        return first, second
 
     @cached_property
     def _patches(self) -> dict[str, Tensor]:
-        return parts.patches(self._errors, self.pictures[1])
+        return parts.patches(self._errors, self._greys[1])
 
     @cached_property
     def _spectra(self) -> Spectra:
-        return transforms(*self.pictures)
+        first, second = (transform(grey) for grey in self._greys)
+        return Spectra(first, second)
 
     @cached_property
     def _bands(self) -> dict[str, Tensor]:
         return parts.bands(self._spectra)
+
+    @cached_property
+    def _nats(self) -> Tensor:
+        x, mean, _, spread = self._through
+        assert isinstance(self.model, Variational)
+        assert spread is not None
+        first, second = elbo_parts(self.model, x, mean, spread)
+        return first + second
 
     def signal(self, name: str) -> Tensor:
         """N values, float64."""
@@ -113,6 +130,11 @@ class _Passed:
             return self._patches[name]
         if name in (*parts.BAND_NAMES, *parts.SHARE_NAMES):
             return self._bands[name]
+        if name == "local" and self.scorer.local:
+            made, own = self._greys
+            return self.scorer.local(made - own)
+        if name == "elbo":
+            return self._nats
         if name == "latent":
             return self.scorer.mahalanobis(self._through[1].flatten(1).float())
         return self.scorer.combined(self.signal("normalised"), self.signal("latent"))
