@@ -16,7 +16,7 @@ from clarity.evaluate.frequency import finest_detail, kept, ring_powers
 from clarity.evaluate.images import Images
 from clarity.evaluate.measure import MOST_COMPARED, compared_places
 from clarity.evaluate.perceptual import EVERY, SAMPLE, perceptual
-from clarity.evaluate.spectrum import transform
+from clarity.evaluate.spectrum import luma, transform
 from clarity.ingest.faces import open_source
 from clarity.measures import MEASURES
 
@@ -106,8 +106,8 @@ def test_the_share_in_the_right_place_follows_the_transfer_function() -> None:
     draws = torch.Generator().manual_seed(0)
     images = torch.rand(16, 3, 64, 64, generator=draws)
     for h in (1.0, 0.7, 0.0, 2.0):
-        error = ring_powers(transform(h * images - images)).numpy()
-        shares = kept(error, ring_powers(transform(images)).numpy())
+        error = ring_powers(transform(luma(h * images - images))).numpy()
+        shares = kept(error, ring_powers(transform(luma(images))).numpy())
         np.testing.assert_allclose(shares, 1 - (1 - h) ** 2, atol=1e-6)
 
 
