@@ -90,16 +90,16 @@ format: $(READY) ## Let the linter and formatter mend what they can
 test test-all test-gpu coverage: export OMP_WAIT_POLICY := PASSIVE
 
 test: $(READY) ## The tests, but those that take minutes
-	@pytest -n 2 --dist loadgroup
+	@pytest -n 2
 
 test-all: $(READY) ## Every test that needs no GPU
-	@pytest -n 2 --dist loadgroup -m 'not gpu'
+	@pytest -n 2 -m 'not gpu'
 
 test-gpu: $(READY) ## On a machine with a GPU: that it does what a CPU does
 	@pytest -m gpu tests/gpu
 
 coverage: $(READY) ## The tests of `make test`, and which branches of the code they went through
-	@pytest -n 2 --dist loadgroup --cov --cov-report=
+	@pytest -n 2 --cov --cov-report=
 	coverage report --skip-covered --sort=cover
 
 chaos: $(READY) ## Kills, full disks and doubles at random moments, and whether the next run mends it

@@ -8,11 +8,12 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
 from project import Project, make_project
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -45,10 +46,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests that share what takes long to make run in one process, so that it is made once."""
-    for part in TOGETHER & set(item.path.parts):
-        item.add_marker(pytest.mark.xdist_group(part))
+class Together(LoadScopeScheduling):
+    """Tests that share what takes long to make run in one process, so that it is made once.
+
+    Not by xdist's marks of groups: with pytest 9.2 they are passed over in silence.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return min(TOGETHER & set(Path(nodeid.partition("::")[0]).parts), default=nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")
