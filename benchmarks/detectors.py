@@ -7,7 +7,8 @@ Peers see the training normals and no anomaly: the error of a PCA of 64 and of 2
 on the codes of the 64 components scikit-learn's isolation forest, one-class SVM and local outlier
 factor; with PyOD (`pip install pyod`, in an environment of your own) also ECOD, and deep SVDD on
 the pixels. A peer that draws is fitted from `--seeds` seeds, over which its figure is averaged.
-Judged is the mean over kinds of the AUROC on test: no peer was fitted to any kind, and neither were
+Judged is the mean over kinds of the AUROC on test, or on another split (`--split gate`, where a
+set brings its own anomalies to test): no peer was fitted to any kind, and neither were
 Clarity's scores to the kind in question. The difference is from the model that is best on `val`,
 with an interval over people.
 
@@ -115,13 +116,13 @@ def peers() -> Iterator[tuple[str, Peer, bool]]:
     yield "deep SVDD on pixels (PyOD)", svdd, True
 
 
-def ours(kinds: list[str]) -> dict[str, tuple[float, dict[str, Floats]]]:
-    """By model or ensemble: its figure on `val`, and its scores by kind, S×N on test."""
+def ours(kinds: list[str], split: str) -> dict[str, tuple[float, dict[str, Floats]]]:
+    """By model or ensemble: its figure on `val`, and its scores by kind, S×N on the split."""
     found = {}
     for name, outputs in load_params().detectors.items():
         best, figure = best_score([read_details(one.details) for one in outputs])
         frames = [pd.read_parquet(one.per_image) for one in outputs]
-        frames = [frame[frame["split"] == "test"] for frame in frames]
+        frames = [frame[frame["split"] == split] for frame in frames]
         columns = {k: unseen_column(k, best, frames[0].columns) for k in kinds}
         scores = {k: np.stack([f[c].to_numpy() for f in frames]) for k, c in columns.items()}
         found[name] = figure, scores
@@ -131,15 +132,17 @@ def ours(kinds: list[str]) -> dict[str, tuple[float, dict[str, Floats]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--split", choices=("gate", "test"), default="test")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     index = pd.read_csv(INDEX, dtype={"group": str, "id": str}, keep_default_na=False)
-    index = index[index["split"] == "test"]
+    index = index[index["split"] == options.split]
     labels, groups, names = (index[c].to_numpy() for c in ("label", "group", "kind"))
     kinds = sorted(set(names[labels == 1].tolist()))
     train = pixels(normals("train"))
-    test = np.concatenate([pixels(normals("test")), pixels(anomalies("test"))])
-    known = ours(kinds)
+    judged = (normals(options.split), anomalies(options.split))
+    test = np.concatenate([pixels(path) for path in judged])
+    known = ours(kinds, options.split)
     first = max(known, key=lambda name: (known[name][0], name))
     rows = []
 
@@ -159,7 +162,7 @@ def main() -> None:
         rows.append(row)
         print(told, flush=True)
 
-    print(f"{len(train):,} training images; AUROC on test, mean over {', '.join(kinds)}")
+    print(f"{len(train):,} training images; AUROC on {options.split}, mean over {', '.join(kinds)}")
     for name, (_, scores) in sorted(known.items(), key=lambda one: -one[1][0]):
         tell(name, scores, name.startswith("pca"))
     for name, peer, draws in peers():
