@@ -28,7 +28,7 @@ from rich.console import Console
 from clarity.choice import FUSED
 from clarity.details import Details, Threshold
 from clarity.evaluate.forward import through
-from clarity.evaluate.fused import NOT_WEIGHED, Examples, Fused
+from clarity.evaluate.fused import LEFT_OUT, Examples, Fused
 from clarity.evaluate.local import fit_local
 from clarity.evaluate.reconstruction import squared_error
 from clarity.evaluate.scorer import fit_scorer
@@ -73,7 +73,7 @@ def detector_of(name: str, score: str) -> Detector:
 
 def everything(signals: dict[str, torch.Tensor]) -> Fused:
     """A fused score in which no weight is 0."""
-    names = tuple(name for name in signals if name not in NOT_WEIGHED)
+    names = tuple(name for name in signals if name not in LEFT_OUT)
     normal = np.stack([scaled(name, signals[name]).numpy() for name in names], axis=1)
     kinds = np.array(["normal", "odd"]).repeat(len(normal))
     both, people = np.concatenate([normal, normal + 1]), np.arange(len(kinds)).astype(str)

@@ -16,7 +16,7 @@ from sklearn.covariance import ledoit_wolf
 from clarity.errors import ClarityError
 from clarity.evaluate.calibration import calibrate
 from clarity.evaluate.forward import through
-from clarity.evaluate.fused import NOT_WEIGHED, Examples
+from clarity.evaluate.fused import LEFT_OUT, Examples
 from clarity.evaluate.local import fit_local
 from clarity.evaluate.reconstruction import squared_error
 from clarity.evaluate.scorer import Scorer, fit_scorer, load_scorer
@@ -64,7 +64,7 @@ def test_what_is_read_back_scores_alike(fitted: tuple[Autoencoder, Scorer], tmp_
     network, scorer = fitted
     batch = pictures(12, 5)
     signals = scorer.inspect(network, batch).signals
-    names = tuple(name for name in signals if name not in NOT_WEIGHED)
+    names = tuple(name for name in signals if name not in LEFT_OUT)
     values = np.stack([scaled(name, signals[name]).numpy() for name in names], axis=1)
     odd = np.arange(12) % 2 == 1
     kinds = np.where(odd, "odd", "normal")

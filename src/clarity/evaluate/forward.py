@@ -32,13 +32,10 @@ class Passed(NamedTuple):
 def through(model: Autoencoder, batch: Tensor) -> Passed:
     """Send uint8 images (N×H×H×C, on the model's device) through the network."""
     x = to_input(batch)
+    latent, log_variance = encoded(model, x)
     recon_nats = kl_nats = None
-    if isinstance(model, Variational):
-        mean, log_variance = model.posterior(x)
-        latent = mean
-        recon_nats, kl_nats = elbo_parts(model, x, mean, log_variance)
-    else:
-        latent = model.encode(x)
+    if log_variance is not None:
+        recon_nats, kl_nats = elbo_parts(model, x, latent, log_variance)
     return Passed(
         original=to_unit(x).contiguous(),
         reconstruction=to_unit(model.decode(latent)).contiguous(),
@@ -48,14 +45,21 @@ def through(model: Autoencoder, batch: Tensor) -> Passed:
     )
 
 
+def encoded(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The latent of a network's input; and of a VAE, whose latent are the means, the logarithms of
+    the variances."""
+    return model.posterior(x) if isinstance(model, Variational) else (model.encode(x), None)
+
+
 def elbo_parts(
-    model: Variational, x: Tensor, mean: Tensor, log_variance: Tensor
+    model: Autoencoder, x: Tensor, mean: Tensor, log_variance: Tensor
 ) -> tuple[Tensor, Tensor]:
     """-log p(x|z) and KL(q(z|x) ‖ p(z)) of each image, N each, float64, in nats.
 
     The draw z = μ + s·ε takes the same ε for every image, so that an image's value does not depend
     on the batch it came in; over images it is still one draw from q(z|x) each.
     """
+    assert isinstance(model, Variational)
     noise = torch.randn(mean.shape[1], generator=torch.Generator().manual_seed(DRAW))
     z = mean + torch.exp(log_variance / 2) * noise.to(mean.device)
     squared = (model.decode(z) - x).double().square().flatten(1)

@@ -29,7 +29,7 @@ Flags = NDArray[np.bool_]
 
 #: Scores that it does not take: those made of others already; and one that beside the others does
 #: not raise the figure over kinds left out, and costs as much as a small network's forward pass.
-NOT_WEIGHED = ("combined", "ssim", FUSED)
+LEFT_OUT = ("combined", "ssim", FUSED)
 #: Scores that ``joint`` takes alone: the error's power in a band, and how much detail there is, say
 #: little by themselves.
 ONLY_JOINT = (*BAND_NAMES, "lsd")
@@ -231,7 +231,7 @@ class Examples:
     def of(cls, table: pd.DataFrame, split: str) -> Examples:
         """From ``per_image.parquet``."""
         names = [c.removeprefix("score_") for c in table.columns if c.startswith("score_")]
-        signals = tuple(name for name in names if name not in NOT_WEIGHED)
+        signals = tuple(name for name in names if name not in LEFT_OUT)
 
         def judged(rows: pd.DataFrame) -> Floats:
             columns = [

@@ -261,11 +261,12 @@ def load_scorer(path: Path) -> Scorer:
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if by := numbers.pop("calibrated_by", None):
-                drawn = [tensors.pop(f"calibration_{n}").numpy() for n in ("scores", "weights")]
-                numbers["calibration"] = Calibration(drawn[0], drawn[1], by)
+                known = [tensors.pop(f"calibration_{n}").numpy() for n in ("scores", "weights")]
+                numbers["calibration"] = Calibration(known[0], known[1], by)
             if "local_offset" in tensors:
-                known = [tensors.pop(f"local_{n}") for n in ("whitening", "offset")]
-                numbers["local"] = Local(*known)
+                numbers["local"] = Local(
+                    tensors.pop("local_whitening"), tensors.pop("local_offset")
+                )
             if fused := numbers.pop("fused", None):
                 numbers["fused"] = Fused.from_numbers(fused)
             return Scorer(**tensors, **numbers)

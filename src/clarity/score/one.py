@@ -1,9 +1,8 @@
 """What one score of a batch takes, without the measures that only evaluation asks for.
 
 `Scorer.inspect` computes every metric and score: SSIM and the spectrum cost more than a small
-network's forward pass, and so do its copies on [0, 1]. Here the same numbers (but for last bits:
-differences are squared on the network's scale and divided by four), and only those that the chosen
-score is made of.
+network's forward pass, and so do contiguous copies. Here are the same numbers, but only those that
+the chosen score is made of.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from clarity.choice import FUSED
 from clarity.evaluate import parts
-from clarity.evaluate.forward import elbo_parts
-from clarity.evaluate.reconstruction import ssim
+from clarity.evaluate.forward import elbo_parts, encoded
+from clarity.evaluate.reconstruction import squared_error, ssim
 from clarity.evaluate.spectrum import (
     Spectra,
     log_spectral_distance,
@@ -23,8 +22,7 @@ from clarity.evaluate.spectrum import (
     spectral_difference,
     transform,
 )
-from clarity.models.base import to_input, to_unit
-from clarity.models.vae import Variational
+from clarity.models.base import to_input
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,33 +63,32 @@ class _Passed:
     batch: Tensor
 
     @cached_property
-    def _through(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _encoded(self) -> tuple[Tensor, Tensor, Tensor | None]:
         x = to_input(self.batch)
-        spread = None
-        if isinstance(self.model, Variational):
-            latent, spread = self.model.posterior(x)
-        else:
-            latent = self.model.encode(x)
-        return x, latent, self.model.decode(latent).float().clamp(-1, 1), spread
+        return x, *encoded(self.model, x)
+
+    @cached_property
+    def _units(self) -> tuple[Tensor, Tensor]:
+        """Reconstruction and original on [0, 1], as `to_unit` has them but with one copy each, in
+        whichever order of memory the network works in."""
+        x, latent, _ = self._encoded
+        made = self.model.decode(latent).float()
+        return made.add(1).div_(2).clamp_(0, 1), x.add(1).div_(2)
 
     @cached_property
     def pictures(self) -> tuple[Tensor, Tensor]:
-        """Reconstruction and original on [0, 1]."""
-        x, _, made, _ = self._through
-        return to_unit(made).contiguous(), to_unit(x).contiguous()
+        """The same, contiguous."""
+        made, own = self._units
+        return made.contiguous(), own.contiguous()
 
     @cached_property
     def _errors(self) -> Tensor:
-        # In whichever order of memory the network works in.
-        x, _, made, _ = self._through
-        return (made - x).square_().mean(1).div_(4)
+        return squared_error(*self._units)
 
     @cached_property
     def _greys(self) -> tuple[Tensor, Tensor]:
-        """Luma of reconstruction and original on [0, 1]."""
-        x, _, made, _ = self._through
-        first, second = (luma(one).add(1).div_(2) for one in (made, x))
-        return first, second
+        made, own = self._units
+        return luma(made), luma(own)
 
     @cached_property
     def _patches(self) -> dict[str, Tensor]:
@@ -99,20 +96,19 @@ class _Passed:
 
     @cached_property
     def _spectra(self) -> Spectra:
-        first, second = (transform(grey) for grey in self._greys)
-        return Spectra(first, second)
+        made, own = self._greys
+        return Spectra(transform(made), transform(own))
 
     @cached_property
     def _bands(self) -> dict[str, Tensor]:
         return parts.bands(self._spectra)
 
-    @cached_property
     def _nats(self) -> Tensor:
-        x, mean, _, spread = self._through
-        assert isinstance(self.model, Variational)
-        assert spread is not None
-        first, second = elbo_parts(self.model, x, mean, spread)
-        return first + second
+        x, mean, log_variance = self._encoded
+        if log_variance is None:
+            raise ValueError("an ELBO of a network that is no VAE")
+        reconstruction, divergence = elbo_parts(self.model, x, mean, log_variance)
+        return reconstruction + divergence
 
     def signal(self, name: str) -> Tensor:
         """N values, float64."""
@@ -130,11 +126,12 @@ class _Passed:
             return self._patches[name]
         if name in (*parts.BAND_NAMES, *parts.SHARE_NAMES):
             return self._bands[name]
-        if name == "local" and self.scorer.local:
+        if name == "local":
+            assert self.scorer.local is not None
             made, own = self._greys
             return self.scorer.local(made - own)
         if name == "elbo":
-            return self._nats
+            return self._nats()
         if name == "latent":
-            return self.scorer.mahalanobis(self._through[1].flatten(1).float())
+            return self.scorer.mahalanobis(self._encoded[1].flatten(1).float())
         return self.scorer.combined(self.signal("normalised"), self.signal("latent"))
