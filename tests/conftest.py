@@ -27,6 +27,8 @@ TOGETHER = {
     "test_docs_python.py",
     "test_two_at_once.py",
 }
+#: The one that builds the finished project.
+FIRST = "eye"
 
 #: What names somebody's own servers, stores and folders: a shell's, or those that `make` sets.
 OWN = ("PREFECT_", "MLFLOW_", "DVC_", "CLARITY_HOME", "CLARITY_SOURCE", "CLARITY_RUN_CODE")
@@ -53,12 +55,32 @@ class Together(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return min(TOGETHER & set(Path(nodeid.partition("::")[0]).parts), default=nodeid)
+        return _world(nodeid) or nodeid
+
+
+def _world(nodeid: str) -> str:
+    return min(TOGETHER & set(Path(nodeid.partition("::")[0]).parts), default="")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    config.option.loadscopereorder = False
     return Together(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """While one process builds the finished project, the other has tests that do not wait for it;
+    what shares a world comes before single tests, which share out evenly at the end."""
+
+    def turn(item: pytest.Item) -> int:
+        world = _world(item.nodeid)
+        if world == FIRST:
+            return 0
+        if "finished" not in getattr(item, "fixturenames", ()):
+            return 1
+        return 2 if world else 3
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")

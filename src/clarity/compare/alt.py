@@ -51,7 +51,8 @@ def chart(name: str, results: Results, table: list[Row]) -> str:
             f"AUROC: {_values(table, 'auroc', '.3f')}."
         )
     if name == "auroc_by_kind.png":
-        parts = [f"All kinds: {_values(table, 'auroc', '.2f')}"]
+        several = len(results.kinds) > 1
+        parts = [f"All kinds: {_values(table, 'auroc', '.2f')}"] if several else []
         parts += [f"{kind}: {_values(table, f'auroc_{kind}', '.2f')}" for kind in results.kinds]
         return "AUROC with intervals. " + ". ".join(parts) + "."
     names = ", ".join(row["model"] for row in table)

@@ -164,7 +164,8 @@ def _front(table: list[Row], cost: str, name: str, lower: bool) -> list[Row]:
 
 
 def _auroc_by_kind(results: Results, table: list[Row], narrow: bool) -> Figure:
-    names = {"auroc": "all kinds"} | {f"auroc_{kind}": kind for kind in results.kinds}
+    names = {"auroc": "all kinds"} if len(results.kinds) > 1 else {}
+    names |= {f"auroc_{kind}": kind for kind in results.kinds}
     few = {f"auroc_{kind}": sources(kind, n) for kind, n in few_sources(results).items()}
     height = 0.5 + 0.24 * len(table)
     figure, grid, columns = panels(len(names), 3, height, narrow, sharex=True, sharey=True)

@@ -62,7 +62,7 @@ def answer(claim: Claim, results: Results) -> str:
         for population in reversed(POPULATIONS)
     ]
     asked = f"{title}, does a larger model reconstruct more clearly?"
-    told = [briefly(found, results.people(POPULATION)) for found in claim.linear.values()]
+    told = briefly(claim.linear.values(), results.people(POPULATION))
     return " ".join([asked, *parts, *told, *_caveats(claim, results)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clarity.compare.results import ModelResults, Population, Question, Results, distances
@@ -80,10 +81,14 @@ def sentence(found: Linear, measure: Measure, place: str) -> str:
     )
 
 
-def briefly(found: Linear, place: str) -> str:
-    """The same for an answer of two lines."""
-    named = [
-        f"{network.name} (by {percent(effect.estimate)})"
-        for network, effect in zip(found.networks, found.effects, strict=True)
+def briefly(found: Iterable[Linear], place: str) -> list[str]:
+    """The same of every family for an answer of two lines: a sentence for each PCA."""
+    beaten: dict[str, list[str]] = {}
+    for one in found:
+        for network, effect in zip(one.networks, one.effects, strict=True):
+            told = f"{network.name} (by {percent(effect.estimate)})"
+            beaten.setdefault(one.pca.name, []).append(told)
+    return [
+        f"A linear model, {pca}, is clearer on {place} than {listed(named)}."
+        for pca, named in beaten.items()
     ]
-    return f"A linear model, {found.pca.name}, is clearer on {place} than {listed(named)}."

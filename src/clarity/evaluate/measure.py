@@ -22,7 +22,7 @@ from clarity.evaluate.reconstruction import METRICS, image_metrics, squared_erro
 from clarity.evaluate.scorer import Scorer, fit_scorer
 from clarity.evaluate.spectrum import luma, transforms
 from clarity.layout import JUDGED_SPLITS, SPLITS
-from clarity.models.base import Autoencoder, at_most, to_input, to_unit
+from clarity.models.base import Autoencoder, at_most
 
 #: Training latents that statistics are taken of: at most so many images, and so many numbers.
 MOST_LATENTS, MOST_NUMBERS = 4096, 2**24
@@ -127,8 +127,8 @@ def measure(model: Autoencoder, scorer: Scorer, images: Images, batch_size: int)
             for name in METRICS:
                 put(name, places, seen.metrics[name])
             if label == 0:
-                original = to_unit(to_input(batch)).contiguous()
-                for name, some, values in likeness(seen.reconstruction, original, places, compared):
+                pair = seen.reconstruction, seen.original
+                for name, some, values in likeness(*pair, places, compared):
                     put(name, some, values)
             for name, values in seen.signals.items():
                 put(f"signal_{name}", places, values)

@@ -68,7 +68,7 @@ class Inspection:
     """What one forward pass says of a batch.
 
     Attributes:
-        reconstruction: N×C×H×H on [0, 1].
+        original, reconstruction: N×C×H×H on [0, 1].
         error_map: N×H×H, squared error averaged over channels, on [0, 1].
         latent: N×D.
         metrics: `reconstruction.image_metrics`, N values each, float64.
@@ -76,6 +76,7 @@ class Inspection:
         scores: the same as they are judged, on both sides; keys without ``score_``.
     """
 
+    original: Tensor
     reconstruction: Tensor
     error_map: Tensor
     latent: Tensor
@@ -144,6 +145,7 @@ class Scorer:
         if passed.recon_nats is not None and passed.kl_nats is not None:
             signals["elbo"] = passed.recon_nats + passed.kl_nats
         return Inspection(
+            original=passed.original,
             reconstruction=passed.reconstruction,
             error_map=errors,
             latent=passed.latent,

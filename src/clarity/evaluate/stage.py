@@ -253,8 +253,8 @@ def _array(path: Path) -> np.ndarray:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; run `dvc repro preprocess`") from None
-    except ValueError as error:
-        reason = in_a_line(error)
+    except (ValueError, EOFError) as error:
+        reason = f"broken array ({in_a_line(error)})"
         raise ClarityError(f"{path}: {reason}; run `dvc repro -f preprocess`") from None
     return array
 

@@ -111,7 +111,7 @@ def to_input(images: np.ndarray | Tensor) -> Tensor:
 
 def to_unit(x: Tensor) -> Tensor:
     """A network's input or output ([-1, 1]) on [0, 1], float32, clipped to it."""
-    return x.float().add(1).div(2).clamp(0, 1)
+    return x.float().add(1).div_(2).clamp_(0, 1)
 
 
 def to_images(x: Tensor) -> np.ndarray:

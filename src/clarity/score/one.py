@@ -22,7 +22,7 @@ from clarity.evaluate.spectrum import (
     spectral_difference,
     transform,
 )
-from clarity.models.base import to_input
+from clarity.models.base import to_input, to_unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,11 +69,10 @@ class _Passed:
 
     @cached_property
     def _units(self) -> tuple[Tensor, Tensor]:
-        """Reconstruction and original on [0, 1], as `to_unit` has them but with one copy each, in
-        whichever order of memory the network works in."""
+        """Reconstruction and original on [0, 1], in whichever order of memory the network works
+        in."""
         x, latent, _ = self._encoded
-        made = self.model.decode(latent).float()
-        return made.add(1).div_(2).clamp_(0, 1), x.add(1).div_(2)
+        return to_unit(self.model.decode(latent)), to_unit(x)
 
     @cached_property
     def pictures(self) -> tuple[Tensor, Tensor]:

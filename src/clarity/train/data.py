@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clarity.errors import ClarityError
+from clarity.errors import ClarityError, in_a_line
 from clarity.layout import Shape
 from clarity.models.base import at_most, to_input
 
@@ -72,8 +72,9 @@ def open_images(path: Path, shape: Shape, device: torch.device) -> Images:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise ClarityError(f"{path}: no such file; run `dvc repro preprocess` first") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise ClarityError(f"{path}: broken array ({error}); run preprocess again") from None
+    except (ValueError, EOFError) as error:
+        reason = in_a_line(error)
+        raise ClarityError(f"{path}: broken array ({reason}); run preprocess again") from None
     if stored.dtype != np.uint8 or stored.shape[1:] != shape.stored:
         raise ClarityError(
             f"{path}: {stored.dtype} {stored.shape}, not uint8 N×{shape}; run preprocess again"
