@@ -112,8 +112,18 @@ def test_verdicts_come_first_and_are_those_of_the_data(world: Path, browser) -> 
     assert page.locator("main h2").first.inner_text() == "Verdicts"
     data = json.loads((world / "reports/verdicts.json").read_text())
     shown = plain(page.locator("#verdicts"))
-    for line in data["answer"]:
-        assert line["sentence"] in plain(page.locator(".answer"))
+    answer = page.locator(".answer")
+    for line, table in zip(data["answer"], answer.locator("table").all(), strict=True):
+        heads = [plain(head) for head in table.locator("thead th").all()[1:]]
+        rows = [
+            [plain(c) for c in r.locator("th, td").all()] for r in table.locator("tbody tr").all()
+        ]
+        for k, head in enumerate(heads, 1):
+            told = "; ".join(f"{row[0]} {row[min(k, len(row) - 1)]}" for row in rows)
+            assert f"{head}: {told}." in line["sentence"]
+        assert line["sentence"].partition("?")[0] in plain(answer)
+    for note in answer.locator(".note").all():
+        assert any(plain(note) in line["sentence"] for line in data["answer"])
     for claim in data["claims"]:
         assert claim["statement"] in shown
         for headline in claim["headlines"].values():

@@ -1,6 +1,9 @@
-"""The answer: a claim on one population in one sentence, and both questions in two lines."""
+"""The answer: a claim on a population in a sentence, both questions in a line or a table each."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from clarity.compare.budgets import TITLES, converged, improvement
 from clarity.compare.claims import Claim, Comparison
@@ -52,18 +55,47 @@ def headline(claim: Claim, population: str, results: Results) -> str:
     return " ".join([text, *_caveats(claim, results)])
 
 
-def answer(claim: Claim, results: Results) -> str:
-    """A question about size on both populations, as one line."""
+@dataclass(frozen=True)
+class Answer:
+    """A question about size on both populations.
+
+    Attributes:
+        asked: the question; where it was not tested, that and why, and nothing else.
+        places: what the populations are called, unseen images first.
+        families: the answer for each family on each of ``places``.
+        notes: what must stand beside it.
+    """
+
+    asked: str
+    places: tuple[str, ...] = ()
+    families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """All of it in one line."""
+        told = []
+        for k, where in enumerate(self.places):
+            each = [f"{family} {found[k]}" for family, found in self.families.items()]
+            told.append(f"On {where}: {'; '.join(each)}.")
+        return " ".join([self.asked, *told, *self.notes])
+
+
+def answer(claim: Claim, results: Results) -> Answer:
+    """A question about size, answered on both populations."""
     title = TITLES[claim.question or "alike"]
     if claim.untested:
-        return f"{title}: {claim.untested}."
-    parts = [
-        f"On {place(population, results)}: {'; '.join(clauses(claim, population))}."
-        for population in reversed(POPULATIONS)
-    ]
-    asked = f"{title}, does a larger model reconstruct more clearly?"
-    told = briefly(claim.linear.values(), results.people(POPULATION))
-    return " ".join([asked, *parts, *told, *_caveats(claim, results)])
+        return Answer(f"{title}: {claim.untested}.")
+    populations = tuple(reversed(POPULATIONS))
+    by_population = [_by_family(claim, population) for population in populations]
+    return Answer(
+        f"{title}, does a larger model reconstruct more clearly?",
+        tuple(place(population, results) for population in populations),
+        {family: tuple(one[family] for one in by_population) for family in by_population[0]},
+        (
+            *briefly(claim.linear.values(), results.people(POPULATION)),
+            *_caveats(claim, results),
+        ),
+    )
 
 
 def beaten(claim: Claim, family: str, results: Results) -> str:
@@ -74,12 +106,20 @@ def beaten(claim: Claim, family: str, results: Results) -> str:
 
 def clauses(claim: Claim, population: str) -> list[str]:
     """``conv yes, by 6.2 %``: one for each family, those not compared last."""
-    told = [clause(claim, c) for c in claim.of(population)]
-    return told + [f"{family} no answer, {why}" for family, why in claim.withheld.items()]
+    return [f"{family} {told}" for family, told in _by_family(claim, population).items()]
+
+
+def _by_family(claim: Claim, population: str) -> dict[str, str]:
+    told = {c.family: _told(claim, c) for c in claim.of(population)}
+    return told | {family: f"no answer, {why}" for family, why in claim.withheld.items()}
 
 
 def clause(claim: Claim, c: Comparison) -> str:
     """The answer for one family."""
+    return f"{c.family} {_told(claim, c)}"
+
+
+def _told(claim: Claim, c: Comparison) -> str:
     amount, estimate = percent(abs(c.reduction.estimate)), percent(c.reduction.estimate)
     one = status(c) == "this training only"
     reading = c.reading if one else _OUTCOMES[c.judged.outcome]
@@ -105,7 +145,7 @@ def clause(claim: Claim, c: Comparison) -> str:
     notes = [f"its {' and '.join(also)} {verb} too"] if also else []
     if 2 * len(c.against) > len(c.others):
         notes.append(f"{len(c.against)} of {len(c.others)} other measures see the opposite")
-    return f"{c.family} {told}" + (f" ({'; '.join(notes)})" if notes else "")
+    return told + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _caveats(claim: Claim, results: Results) -> list[str]:

@@ -217,7 +217,9 @@ def as_data(claims: list[Claim], findings: list[Finding], results: Results) -> d
     asked = [claim for claim in claims if claim.question]
     return {
         "answer": [
-            {"question": c.question, "sentence": answer(c, results)} for c in asked if c.question
+            {"question": c.question, "sentence": answer(c, results).line()}
+            for c in asked
+            if c.question
         ],
         "measure": {
             name: getattr(results.primary, name)
