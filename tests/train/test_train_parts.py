@@ -22,6 +22,7 @@ from clarity.train.data import Images, open_images
 from clarity.train.listener import BestEffort, NullListener
 from clarity.train.loop import follow, generator, parameter_groups
 from clarity.train.schedule import grid_epochs, learning_rate
+from clarity.train.step import clip
 
 CPU = torch.device("cpu")
 
@@ -215,3 +216,20 @@ def test_a_listener_that_raises_is_warned_of_once(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "ConnectionError: the server went away" in lines[0]
+
+
+@pytest.mark.parametrize("longest", [0.01, 5.0, 1e9])
+def test_gradients_are_clipped_to_the_bits_that_torch_gives(longest: float) -> None:
+    def parameters() -> list[torch.nn.Parameter]:
+        made = [torch.nn.Parameter(torch.zeros(size)) for size in ((3, 40), (7,), (2,))]
+        for number, one in enumerate(made[:2]):  # the last took no part
+            one.grad = torch.randn(one.shape, generator=torch.Generator().manual_seed(number))
+        return made
+
+    ours, theirs = parameters(), parameters()
+    norm = clip(ours, longest)
+    assert torch.equal(norm, torch.nn.utils.clip_grad_norm_(theirs, longest))
+    for one, other in zip(ours[:2], theirs[:2], strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.equal(one.grad, other.grad)
