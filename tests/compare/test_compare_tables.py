@@ -153,6 +153,30 @@ def test_findings_compare_sizes_and_pca_of_equal_latent(three_seeds: Path) -> No
     assert len({f["subject"] for f in baseline}) == 1  # one best model, chosen on val
     rebuilt = {(f["family"], f["reference"]) for f in found if f["question"] == "reconstruction"}
     assert rebuilt == {("fcn", "pca-3"), ("ae", "pca-64"), ("vae", "pca-64")}
+    # What a model reached after the budget that is compared chooses none.
+    best = {f["family"]: f["subject"] for f in found if f["question"] == "reconstruction"}
+    for name in ("ae-small", "ae-large"):
+        path = Training(name, 0).curves
+        late = pd.read_csv(path).iloc[[-1]]
+        late = late.assign(epoch=late["epoch"] + 500, val_mse=0.0 if name != best["ae"] else 9.0)
+        late.to_csv(path, mode="a", header=False, index=False)
+    again = {f["family"]: f["subject"] for f in judged()["findings"] if "latent" in f["sentence"]}
+    assert again["ae"] == best["ae"]
+
+
+def test_a_vae_is_confounded_with_an_autoencoder_that_was_trained_otherwise(
+    three_seeds: Path,
+) -> None:
+    for seed in (0, 1, 2):
+        path = Training("ae-small", seed).description
+        content = json.loads(path.read_text())
+        content["budgets"]["alike"]["epochs"] *= 3
+        path.write_text(json.dumps(content | {"loss": "l1"}))
+    blurrier = next(c for c in judged()["claims"] if c["claim"] == "blurrier")
+    reasons = {c["subject"]: c["confounded"] or "" for c in blurrier["comparisons"]}
+    assert "different losses" in reasons["vae-small"]
+    assert "not trained alike" in reasons["vae-small"]
+    assert not any(reason for name, reason in reasons.items() if name != "vae-small")
 
 
 def test_resampled_people_agree_with_the_interval(one_seed: Path) -> None:

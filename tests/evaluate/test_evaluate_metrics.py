@@ -357,3 +357,5 @@ def test_pairs_join_different_people_and_repeat(people: int) -> None:
 def test_pairs_are_as_many_as_there_are() -> None:
     assert len(face_pairs(index_of(["a", "a"]), 9, seed=0)[0]) == 1
     assert len(face_pairs(index_of(["a"]), 9, seed=0)[0]) == 0
+    assert len(face_pairs(index_of(["a"] * 65 + ["b"]), 100, seed=0)[0]) == 65
+    assert len(face_pairs(index_of(["a"] * 66), 3000, seed=0)[0]) == 66 * 65 // 2

@@ -476,3 +476,31 @@ def test_bad_input_is_one_line(call, says):
     with pytest.raises(ClarityError, match=says) as caught:
         call(x, g)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("sizes", [(20, 1, 20), (8, 1, 1), (3, 1)])
+def test_a_kind_of_one_image_leaves_an_interval(sizes, alike):
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(["", *(f"k{i}" for i in range(len(sizes)))], [40, *sizes])
+    labels, groups = (kinds != "").astype(int), np.arange(len(kinds))
+    x = rng.normal(size=len(kinds)) + labels
+    areas = [roc_auc_score(labels[u], x[u]) for k in range(len(sizes))
+             if (u := (labels == 0) | (kinds == f"k{k}")).any()]  # fmt: skip
+    if alike:
+        i = kinds_interval({f"k{k}": x for k in range(len(sizes))}, labels, groups, kinds)
+        assert i.estimate == pytest.approx(np.mean(areas))
+    else:
+        i = auroc_interval(x, labels, groups, kinds=kinds)
+        assert i.estimate == pytest.approx(roc_auc_score(labels, x))
+    assert 0 < i.low < i.estimate < i.high < 1
+
+
+@pytest.mark.parametrize("count", [5, 6, 7])
+def test_a_perfect_mean_over_kinds_has_the_interval_of_its_people(count):
+    kinds = np.repeat([str(k) for k in range(count + 1)], 60)
+    labels, groups = (kinds != "0").astype(int), np.tile(np.repeat(np.arange(6), 10), count + 1)
+    own = {str(k): labels.astype(float) for k in range(1, count + 1)}
+    i = kinds_interval(own, labels, groups, kinds)
+    assert i.estimate == 1
+    assert i.low == pytest.approx(score_limits(1.0, 0.95, (6, 6))[0])

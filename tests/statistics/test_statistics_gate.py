@@ -93,7 +93,7 @@ def test_with_the_people_needed_nine_of_ten_better_by_twice_the_margin_pass():
     assert needed > 40
     assert promoted(2 * MARGIN, needed, runs=300) >= 0.87
     assert promoted(2 * MARGIN, needed // 3, runs=100) < 0.85
-    assert f"takes {decision.people_needed:,} people" in decision.reason
+    assert f"takes {decision.people_needed:,} groups" in decision.reason
 
 
 def test_people_needed_is_the_sample_size_of_a_one_sided_t_test():
@@ -219,3 +219,25 @@ def test_bad_input_is_one_line(change, says):
     arguments = {"labels": labels, "groups": groups, "margin": 0.0, "confidence": 0.95} | change
     with pytest.raises(ClarityError, match=says):
         gate_decision(a, b, **arguments)
+
+
+def test_one_picture_of_a_rare_kind_does_not_silence_the_gate():
+    rng = np.random.default_rng(3)
+    labels, groups, kinds = gate_split(20)
+    good, bad = pair(rng, groups, kinds, 0.2)
+    without = gate_decision(good, bad, labels, groups, MARGIN, kinds=kinds)
+    rare = kinds.copy()
+    rare[-1] = 9
+    decision = gate_decision(good, bad, labels, groups, MARGIN, kinds=rare)
+    assert decision.interval.estimate == pytest.approx(without.interval.estimate)
+    assert 0 < decision.lower_bound <= without.lower_bound + 0.01
+    assert np.isfinite(decision.interval.standard_error)
+
+
+def test_the_gate_says_its_level_as_it_is_and_asks_for_no_more_than_there_is():
+    labels, groups, _ = gate_split(6)
+    error = np.random.default_rng(0).uniform(1, 2, len(labels))
+    spent = spent_confidence(0.95, 3)
+    decision = gate_decision(error, error[::-1], labels, groups, 0.5, spent, metric="mse")
+    assert "with 99.58% confidence" in decision.reason
+    assert decision.people_needed is None

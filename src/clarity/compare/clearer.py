@@ -101,7 +101,7 @@ def _by_size(
         reference=small,
         means=(float(values[-1].mean()), float(values[0].mean())),
         reduction=log_ratio_interval(a, b, groups, level).as_reduction(),
-        confounded=confounded(models),
+        confounded=confounded((small, large)),
         others={
             other: interval
             for other in results.measures

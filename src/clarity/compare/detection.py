@@ -55,7 +55,7 @@ def chosen(results: Results, best: ModelResults | None) -> str:
         return ""
     text = (
         "The best autoencoder is the one with the largest AUROC on validation images, averaged "
-        f"over their kinds of anomaly ({listed(_kinds(results, 'val'))}), each of which its score "
+        f"over their kinds of anomaly ({listed(_chosen_by(results))}), each of which its score "
         f"was fitted without: {best.name}, {best.val_auroc:.3f} there."
     )
     others = [f"{m.name} has {m.val_auroc:.3f}" for m in results.linear]
@@ -67,9 +67,29 @@ def chosen(results: Results, best: ModelResults | None) -> str:
     return text
 
 
-def _kinds(results: Results, split: str) -> list[str]:
-    index = results.index
-    return sorted(set(index.loc[(index["split"] == split) & (index["label"] == 1), "kind"]))
+def _chosen_by(results: Results) -> list[str]:
+    """The kinds of ``val`` that its mean is over: see `clarity.evaluate.unseen.unseen_kind`."""
+    known = results.kinds_of("val")
+    return [kind for kind in known if kind in results.kinds_of("gate")] or known
+
+
+def _seen(results: Results, told: bool) -> str:
+    """What the scores in use had seen of the kinds that they are judged by."""
+    known = results.kinds_of("val")
+    common = [kind for kind in known if kind in results.kinds]
+    if not common:
+        return (
+            f"The scores were fitted to {listed(known)} and have seen none of the kinds of the "
+            "test split: both columns are of kinds never seen."
+        )
+    if not told:
+        return (
+            f"Here no score could be fitted without a kind: {listed(common)} stood in validation "
+            "images too, and the score in use is the one that told it best there. So both columns "
+            "are of what was seen in that choice, and look better than they will be."
+        )
+    of = "each" if common == list(results.kinds) else listed(common)
+    return f"A score of all kinds has seen examples of {of} and looks better than it will be."
 
 
 def unseen(results: Results, table: list[Row]) -> dict[str, Any] | None:
@@ -81,7 +101,6 @@ def unseen(results: Results, table: list[Row]) -> dict[str, Any] | None:
     if not rows:
         return None
     told = [(row, _weights(results.by_name(row["model"]))) for row in rows]
-    known = _kinds(results, "val")
     names = sorted({name for _, weights in told for name, _ in weights}, key=_in_order)
     return {
         "rows": [
@@ -89,10 +108,9 @@ def unseen(results: Results, table: list[Row]) -> dict[str, Any] | None:
             for row, weights in told
         ],
         "weighed": bool(names),
-        "apart": ""
-        if set(known) & set(results.kinds)
-        else f"The scores were fitted to {listed(known)} and have seen none of the kinds of the "
-        "test split: both columns are of kinds never seen.",
+        "seen": _seen(
+            results, any(results.by_name(row["model"]).best_score == FUSED for row in rows)
+        ),
         "signals": [(name, text) for name in names if (text := signal(name))],
     }
 

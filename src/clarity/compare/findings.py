@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from clarity.compare.budgets import courses
 from clarity.compare.claims import confounded, sizes
 from clarity.compare.results import ModelResults, Results, distances
 from clarity.params import Compare
@@ -154,7 +155,9 @@ def _reconstruction(results: Results, compare: Compare) -> list[Finding]:
 
 
 def _val_mse(model: ModelResults) -> float:
-    return sum(float(curve["val_mse"].min()) for curve in model.curves) / len(model.curves)
+    """Smallest error on ``val`` within the budget whose weights are compared, mean over seeds."""
+    spent = zip(courses(model), model.spent("alike"), strict=True)
+    return sum(course.at(budget.epochs) for course, budget in spent) / len(model.curves)
 
 
 def _judge(found: list[Finding], who: str) -> list[Finding]:

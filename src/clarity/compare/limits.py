@@ -23,15 +23,16 @@ def counts(results: Results) -> dict[Population, tuple[int, int]]:
 
 
 def few_sources(results: Results) -> dict[str, int]:
-    """Kinds of anomaly in the test split that come from two to four groups, with the number."""
+    """Kinds of anomaly in the test split that come from one to four groups, with the number."""
     anomalous = results.test[results.test["label"] == 1]
     numbers = anomalous.groupby("kind")["group"].nunique()
-    return {str(kind): int(n) for kind, n in numbers.items() if 1 < n < FEW_SOURCES}
+    return {str(kind): int(n) for kind, n in numbers.items() if n < FEW_SOURCES}
 
 
 def sources(kind: str, number: int) -> str:
     """What the sources of a kind of anomaly are called: a photograph is nobody."""
-    return f"{number} photographs" if kind == "photograph" else f"{number} sources"
+    what = "photograph" if kind == "photograph" else "source"
+    return f"{number} {what}" + ("s" if number > 1 else "")
 
 
 def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[str]:
@@ -39,7 +40,7 @@ def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[s
     out = []
     images, people = counts(results)["test"]
     who = results.who
-    if len(results.seeds) == 1:
+    if len(results.seeds) == 1 and any(not model.deterministic for model in results.models):
         out.append(
             f"There is one seed. Every interval is over {who}, for the training at hand; another "
             "seed may give another order of the models. Nothing is confirmed or refuted."
@@ -51,8 +52,8 @@ def sentences(compare: Compare, results: Results, claims: list[Claim]) -> list[s
             out.append(f"The sizes of {family} are {reason}.")
     if results.grouped and people < FEW_GROUPS:
         out.append(
-            f"The test split holds few {who}: {people} ({images} images). So intervals are wide, "
-            f"and they speak of {who} like these."
+            f"The test split holds few {who}: {people} ({images} images). So intervals are "
+            + ("none at all." if people == 1 else f"wide, and they speak of {who} like these.")
         )
     few = few_sources(results)
     if few:

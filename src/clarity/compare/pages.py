@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from clarity.compare.table import FORMATS, Row
-from clarity.compare.words import percent, signed
+from clarity.compare.words import bounded, percent, signed
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def per_doubling(interval: Any) -> Markup:
     def change(slope: float) -> float:
         return float(2**slope - 1)
 
-    low, high = (signed(100 * change(v), 1) for v in (interval.low, interval.high))
     middle = percent(change(interval.estimate))
+    if not bounded(interval):
+        return Markup("<b>{}</b>").format(middle)
+    low, high = (signed(100 * change(v), 1) for v in (interval.low, interval.high))
     return Markup("<b>{}</b><span>{} to {} %</span>").format(middle, low, high)

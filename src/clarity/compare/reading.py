@@ -106,7 +106,9 @@ class _Reader:
         self._size = 2 * spectra["train"].power.shape[1]
         details = tuple(_details(training) for training in outputs)
         frames = [self._table(t, t.per_image, self._keys) for t in outputs]
-        scores = sorted(str(c) for c in frames[0] if str(c).startswith("score_"))
+        # A seed may have no fused score: no signal told its anomalies.
+        common = set.intersection(*(set(map(str, frame)) for frame in frames))
+        scores = sorted(c for c in common if c.startswith("score_"))
         if not scores:
             raise ClarityError(
                 f"{outputs[0].per_image}: no column score_*; "

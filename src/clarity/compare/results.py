@@ -183,6 +183,11 @@ class Results:
         """Kinds of anomaly in the test split, sorted."""
         return tuple(sorted(set(self.test.loc[self.test["label"] == 1, "kind"])))
 
+    def kinds_of(self, split: str) -> list[str]:
+        """Kinds of anomaly in a split, sorted."""
+        index = self.index
+        return sorted(set(index.loc[(index["split"] == split) & (index["label"] == 1), "kind"]))
+
     @cached_property
     def masked(self) -> tuple[str, ...]:
         """Kinds of anomaly in the test split whose masks the source brought."""

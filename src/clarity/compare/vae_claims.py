@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from clarity.compare.budgets import SAME
 from clarity.compare.claims import Claim, Comparison, Key, judge
 from clarity.compare.results import POPULATIONS, ModelResults, Results, inside
 from clarity.params import Compare
@@ -113,7 +114,23 @@ def _compared(
     else:
         interval = training_log_ratio_interval(a.mean(axis=1), b.mean(axis=1), level)
     means = (float(a.mean()), float(b.mean()))
-    return Comparison(vae.family, population, vae, ae, means, interval.as_reduction())
+    return Comparison(
+        vae.family, population, vae, ae, means, interval.as_reduction(), confounded=_other(vae, ae)
+    )
+
+
+def _other(vae: ModelResults, ae: ModelResults) -> str:
+    """What else than the prior differs between the two; empty where nothing does."""
+    found = []
+    if vae.loss != ae.loss:
+        found.append(f"trained with different losses, {ae.name} with {ae.loss}")
+    spent = [
+        sum(budget.epochs for budget in model.spent("alike")) / len(model.trainings)
+        for model in (vae, ae)
+    ]
+    if max(spent) > min(spent) * (1 + SAME):
+        found.append(f"not trained alike, {spent[0]:.4g} against {spent[1]:.4g} epochs")
+    return f"confounded: {'; '.join(found)}" if found else ""
 
 
 def pairs(results: Results) -> Iterator[tuple[ModelResults, ModelResults]]:

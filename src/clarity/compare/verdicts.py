@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from clarity.choice import FUSED
 from clarity.compare.budgets import CONVERGED, LAST, TITLES, converged, improvement
 from clarity.compare.claims import Claim, Comparison
 from clarity.compare.findings import Finding
@@ -175,11 +176,19 @@ def finding_sentence(finding: Finding, results: Results) -> str:
         a, b = (f"{value:.3f}" for value in f.means)
         difference = f"{f.effect.estimate:+.3f}".replace("-", "−")
         text = (
-            f"Against kinds of anomaly never seen, {f.subject.name} reaches an AUROC of {a} (score "
-            f"{f.subject.best_score}), {f.reference.name} {b} (score {f.reference.best_score}): "
+            f"Against kinds of anomaly {_known(f, results)}, {f.subject.name} reaches an AUROC of "
+            f"{a} (score {f.subject.best_score}), {f.reference.name} {b} (score "
+            f"{f.reference.best_score}): "
             f"{difference} ({span(f.effect, in_percent=False)})"
         )
     return f"{text}. {_what_follows(f)}"
+
+
+def _known(finding: Finding, results: Results) -> str:
+    """Whether its scores have seen the kinds; without a fused one they were chosen by them."""
+    both = finding.subject.best_score, finding.reference.best_score
+    common = set(results.kinds_of("val")) & set(results.kinds)
+    return "by which the score was chosen" if FUSED not in both and common else "never seen"
 
 
 def _what_follows(finding: Finding) -> str:

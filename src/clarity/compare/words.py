@@ -36,15 +36,15 @@ def of(measure: Measure, value: float) -> str:
 
 
 def bounded(interval: Interval) -> bool:
-    """Whether the data give limits: one number a training gives none from one training."""
-    return math.isfinite(interval.low) and math.isfinite(interval.high)
+    """Whether the data give limits: one person gives none, nor one training one number of it."""
+    return interval.known and math.isfinite(interval.low) and math.isfinite(interval.high)
 
 
 def span(interval: Interval, *, in_percent: bool = True, digits: int = 3) -> str:
     """``95 %: 1.2 to 3.4 %``; says so where the data give no limits."""
     level = f"{100 * interval.confidence:g} %"
     if not bounded(interval):
-        return f"{level}: none from one training"
+        return f"{level}: none from one {'group' if interval.groups == 1 else 'training'}"
     if in_percent:
         low = signed(100 * interval.low, 1)
         return f"{level}: {low} to {percent(interval.high)}"

@@ -58,7 +58,7 @@ def grid(
         Band("Reconstruction", rebuilt),
         Band("Error", errors, captions),
     ]
-    note = f"People of the test split, none of them seen in training. {ERROR_NOTE}"
+    note = f"Images of the test split, none of them seen in training. {ERROR_NOTE}"
     return sheet(bands, f"{name}: reconstructions", note), strip([original, rebuilt, errors])
 
 
@@ -107,7 +107,7 @@ def extremes(
         ]  # fmt: skip
     line = scorer.thresholds.get(best)
     above = "" if line is None else f" Flagged above {line:.3g}."
-    note = f"Test images by score “{best}”, the best on validation data.{above} {ERROR_NOTE}"
+    note = f"Test images by score “{best}”, the one in use.{above} {ERROR_NOTE}"
     if any(band.masks is not None for band in bands):
         note += " Outlined: where the source’s masks say that the anomaly is."
     return sheet(bands, f"{name}: the most and the least anomalous test images", note)
@@ -171,7 +171,7 @@ def interpolation(
             steps = [f"{100 * step / (COLUMNS - 1):.0f} %" for step in range(COLUMNS)]
             captions = ["image A", *steps, "image B"]
         bands.append(Band("", tiles, captions))
-    note = "First and last column: originals, of two unseen groups. Between: decoded latents."
+    note = "First and last column: unseen originals. Between: decoded latents."
     return sheet(bands, f"{name}: walks between images through the latent space", note)
 
 

@@ -112,7 +112,10 @@ def face_pairs(
         for place in rng.permutation(len(across))[:count]:
             found[across[place]] = None
     else:
-        different = len(set(groups)) > 1
+        sizes = np.unique(groups, return_counts=True)[1]
+        different = len(sizes) > 1
+        within = int(np.square(sizes).sum()) if different else len(rows)
+        count = min(count, (len(rows) ** 2 - within) // 2)  # there are no more such pairs
         while len(found) < count:
             a, b = sorted(int(x) for x in rng.choice(len(rows), 2, replace=False))
             if groups[a] != groups[b] or not different:

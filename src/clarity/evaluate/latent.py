@@ -26,12 +26,14 @@ ROUNDING = 1e-6
 
 
 def participation_ratio(latents: Tensor) -> float:
-    """Dimension used: (Σλ)² / Σλ² over the eigenvalues λ of the latents' covariance (M×D).
+    """Dimension used: (Σλ)² / Σλ² over the eigenvalues λ of the latents' covariance (M×D), of at
+    most `MOST_FACES` of them, evenly spaced.
 
     Between 1 and min(D, M - 1). Taken without eigenvalues, as tr(C)² / tr(C²), on whichever of
     C and the Gram matrix is smaller; 0 where nothing varies.
     """
-    faces = latents[:MOST_FACES].double()
+    rows = torch.linspace(0, len(latents) - 1, min(MOST_FACES, len(latents)), dtype=torch.float64)
+    faces = latents[rows.round().long()].double()
     centred = faces - faces.mean(0)
     wide = centred.shape[1] > centred.shape[0]
     product = centred @ centred.T if wide else centred.T @ centred

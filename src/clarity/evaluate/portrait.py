@@ -84,6 +84,8 @@ class Portrait:
         faces = torch.cat([part for part, _ in real])
         train = torch.cat([part for part, _ in self._real("train")])
         count = self.settings.samples
+        if min(count, len(faces), len(train)) < 2:
+            return {"skipped": "one image says nothing of how a set of them varies"}
         small_train, small_test = samples.thumbnails(train), samples.thumbnails(faces)
         features = samples.Features(small_train, min(count, len(faces)))
         seen_train, seen_test = features(small_train), features(small_test)

@@ -55,7 +55,7 @@ class Family:
 _ROWS = (
     Family(
         "fcn", ("fcn", "FCN", "FCNs"), "fully connected networks",
-        "Every pixel is joined to every unit; the bottleneck has three numbers in every size.",
+        "Every pixel is joined to every unit; a bottleneck of few numbers is the latent.",
         "#0072B2", "o", decoder_widths=True, halves=False, latents_shown=2,
     ),
     Family(
@@ -65,7 +65,7 @@ _ROWS = (
     ),
     Family(
         "ae", ("ae", "AE", "AEs"), "plain convolutional autoencoders",
-        "Encoder and decoder of the VAEs with the same latent in every size, without the prior.",
+        "Encoder and decoder of the VAEs, without the prior.",
         "#00805E", "^", latents_shown=1,
     ),
     Family(

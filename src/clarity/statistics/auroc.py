@@ -40,7 +40,8 @@ def auroc_interval(
             that person; for one made of a photograph, the photograph.
         kinds: (N,) kind of each image (read for anomalies alone); give it where there are several.
             The mix of kinds is then fixed, and clusters vary within their kind. A kind of which
-            there is one cluster is treated as that cluster alone: its images vary.
+            there is one cluster is treated as that cluster alone: its images vary. A kind of one
+            image says nothing of how its images vary: see `Strata`.
 
     Returns:
         Estimate ± t × standard error on the logit scale. Within 0.05 of 0 or 1 at least as wide as
@@ -52,7 +53,7 @@ def auroc_interval(
     areas, placements = placement_values(x, positive)
     strata = Strata.of(positive, groups, kinds)
     numbers = numbers_of(groups, positive)
-    part = Part(areas, placements * strata.weights, 1.0, deterministic)
+    part = Part(areas, strata.contributions(placements), 1.0, deterministic)
     return area_interval(part, strata, confidence, numbers, "AUROC")
 
 
@@ -101,8 +102,8 @@ def auroc_difference_interval(
     areas_b, placements_b = placement_values(y, positive)
     strata = Strata.of(positive, groups, kinds)
     parts = [
-        Part(areas_a, placements_a * strata.weights, 1.0, deterministic[0]),
-        Part(areas_b, placements_b * strata.weights, -1.0, deterministic[1]),
+        Part(areas_a, strata.contributions(placements_a), 1.0, deterministic[0]),
+        Part(areas_b, strata.contributions(placements_b), -1.0, deterministic[1]),
     ]
     same, numbers = np.array_equal(x, y), numbers_of(groups, positive)
     return difference_of_areas(parts, strata, confidence, numbers, same, "AUROC")
@@ -143,17 +144,36 @@ def difference_of_areas(
 class Strata:
     """Normals and each kind of anomaly apart, so that the mix of kinds adds no variance.
 
+    Kinds of one image share a block: they vary as they differ from each other. Where there is one
+    such kind alone, it shares that of the smallest other kind, and varies as it differs from it.
+    Kinds differ by more than images of a kind do, so intervals are rather too wide.
+
     Attributes:
         blocks: (N,) 0 for normals, 1, 2, … for kinds of anomalies.
-        clusters: (N,) of each image; images of a kind with one cluster are clusters of their own.
-        weights: (N,) share of the image's block in the AUROC.
+        clusters: (N,) of each image; images of a block with one cluster are clusters of their own.
+        weights: (N,) what an image's placement counts for in the mean over its block.
         groups: clusters as given.
+        lone: place of the image that is alone of its kind, and those of the kind it is put to.
     """
 
     blocks: Codes
     clusters: Codes
     weights: Floats
     groups: int
+    lone: tuple[int, Codes] | None = None
+
+    def contributions(self, placements: Floats) -> Floats:
+        """(S, N) placement values weighed: their means over blocks sum to the AUROC."""
+        found: Floats = placements * self.weights
+        if self.lone is not None:
+            # Kinds may count alike, so that one image weighs as much as many. What is weighed is
+            # how far each lies from the other kind's mean, lest the weights pass for variance.
+            alone, others = self.lone
+            both = np.append(others, alone)
+            usual = placements[:, others].mean(axis=1, keepdims=True)
+            share = self.weights[both]
+            found[:, both] = share * (placements[:, both] - usual) + share.mean() * usual
+        return found
 
     @classmethod
     def of(
@@ -172,14 +192,25 @@ class Strata:
             raise ClarityError(f"kinds has the shape {names.shape}; expected ({len(positive)},)")
         blocks = np.zeros(len(positive), dtype=np.intp)
         clusters = clusters.copy()
-        known = np.unique(names[positive])
-        for number, name in enumerate(known, start=1):
-            own = np.flatnonzero(positive & (names == name))
+        known = [np.flatnonzero(positive & (names == k)) for k in np.unique(names[positive])]
+        for number, own in enumerate(known, start=1):
             blocks[own] = number
             weights[own] = 1 / len(known) if alike else len(own) / positive.sum()
+        lone, single = None, [own for own in known if len(own) == 1]
+        if single and len(known) > 1:
+            shared = single
+            if len(single) == 1:
+                others = min((own for own in known if len(own) > 1), key=len)
+                lone, shared = (int(single[0][0]), others), [*single, others]
+            size = sum(len(own) for own in shared)
+            for own in shared:
+                blocks[own] = blocks[shared[0][0]]
+                weights[own] *= size / len(own)
+        for number in range(1, len(known) + 1):
+            own = np.flatnonzero(blocks == number)
             if len(np.unique(clusters[own])) == 1:
                 clusters[own] = clusters.max() + 1 + np.arange(len(own))
-        return cls(blocks, clusters, weights, count)
+        return cls(blocks, clusters, weights, count, lone)
 
 
 def placement_values(scores: Floats, positive: Labels) -> tuple[Floats, Floats]:

@@ -96,14 +96,14 @@ def gate_decision(
     promote = bool(interval.low > margin)
     needed = people_needed(interval, 2 * margin, margin, confidence)
     reason = (
-        f"{unit} {interval.estimate:+.4f}, at least {interval.low:+.4f} with {confidence:.0%} "
-        f"confidence over {interval.groups} groups (people, or single pictures), "
-        f"margin {margin:g}: "
+        f"{unit} {interval.estimate:+.4f}, at least {interval.low:+.4f} with "
+        f"{100 * confidence:.4g}% confidence over {interval.groups} groups (people, or single "
+        f"pictures), margin {margin:g}: "
     )
     worse = interval.high < 0
     reason += "better" if promote else "worse" if worse else "not shown to be better"
     if not promote and not worse and needed is not None:
-        reason += f"; an improvement of {2 * margin:g} takes {needed:,} people to be seen"
+        reason += f"; an improvement of {2 * margin:g} takes {needed:,} groups to be seen"
     return GateDecision(promote, interval.low, interval, margin, confidence, needed, reason)
 
 
@@ -134,10 +134,10 @@ def people_needed(
 
     Returns:
         Number of people, or None where the interval holds no variance or the effect is not beyond
-        the margin.
+        the margin or no less than all there is.
     """
-    if not interval.known or effect <= margin:
-        return None
+    if not interval.known or effect <= margin or effect >= 1:
+        return None  # neither an error nor an AUROC can improve by all there is
     if interval.standard_error == 0:
         return 2
     if interval.scale == "reduction":

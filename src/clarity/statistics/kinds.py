@@ -47,7 +47,7 @@ def kinds_interval(
     """
     positive, strata = _strata(scores, labels, groups, kinds)
     areas, placements = _over_kinds(scores, positive, np.asarray(kinds))
-    part = Part(areas, placements * strata.weights, 1.0, deterministic)
+    part = Part(areas, strata.contributions(placements), 1.0, deterministic)
     return area_interval(part, strata, confidence, numbers_of(groups, positive), _WHAT)
 
 
@@ -66,8 +66,8 @@ def kinds_difference_interval(
     names = np.asarray(kinds)
     (first, mine), (second, theirs) = (_over_kinds(one, positive, names) for one in (a, b))
     parts = [
-        Part(first, mine * strata.weights, 1.0, deterministic[0]),
-        Part(second, theirs * strata.weights, -1.0, deterministic[1]),
+        Part(first, strata.contributions(mine), 1.0, deterministic[0]),
+        Part(second, strata.contributions(theirs), -1.0, deterministic[1]),
     ]
     same = all(np.array_equal(np.asarray(a[kind]), np.asarray(b[kind])) for kind in a)
     numbers = numbers_of(groups, positive)
@@ -103,8 +103,9 @@ def _over_kinds(
         area, placements = placement_values(values, positive[use])
         spread = np.zeros((len(values), len(positive)))
         spread[:, use] = placements
-        spread[:, ~positive] /= len(scores)
-        found.append((area / len(scores), spread))
-    areas = np.sum([area for area, _ in found], axis=0)
+        found.append((area, spread))
+    # Divided once, after the sum: so many times 1 is 1 then, which is the end of the scale.
+    areas = np.sum([area for area, _ in found], axis=0) / len(scores)
     total: Floats = np.sum([spread for _, spread in found], axis=0)
+    total[:, ~positive] /= len(scores)
     return areas, total
