@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import os
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tools import environment
 
 from clarity.errors import ClarityError
 from clarity.params import Params, load_params
 from clarity.score.listing import listing
 from pipelines.arrivals.adopt import adopt, gather
-from pipelines.arrivals.incoming import put_aside, take, watched
+from pipelines.arrivals.incoming import check_watched, put_aside, take, watched
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,6 +139,40 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     text = text.replace("source: faces", "source: folder")
     (tmp_path / "params.yaml").write_text(text)
     return load_params()
+
+
+def test_a_folder_that_holds_something_else_is_not_watched(params: Params, tmp_path: Path) -> None:
+    handled, output = Path("data/handled"), Path("scores")
+    picture(Path("data/own/anna/1.png"), 1)
+    Path("link").symlink_to("data/own")
+    for name, said in (
+        ("data/own", "is data.path"),
+        ("data/own/anna", "lies in data/own, data.path"),
+        ("link", "is data.path"),
+        ("data", "holds data/raw, a folder of the project"),
+        ("data/processed", "is a folder of the project"),
+        ("src/clarity", "lies in src"),
+        ("data/handled/new", "lies in data/handled, where scored files go"),
+        ("scores", "is where the tables are"),
+        (".", "holds the project"),
+        ("..", "holds the project"),
+        (str(tmp_path), "holds the project"),
+    ):
+        with pytest.raises(
+            ClarityError, match=f"^{re.escape(name)}: {said}.*; name another, data/inc"
+        ):
+            check_watched(Path(name), handled, output, params.data)
+    for name in ("data/incoming", "incoming", str(tmp_path.parent / "elsewhere")):
+        check_watched(Path(name), handled, output, params.data)
+    # The command itself: nothing is moved, and no server is started for it.
+    Path(".dvc").mkdir()
+    Path("dvc.yaml").touch()
+    command = [sys.executable, "-m", "pipelines.score", "--settle", "0", "--incoming", "data/own"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("clarity: data/own: is data.path")
+    assert done.stderr.count("\n") == 1
+    assert names(Path("data")) == ["own/anna/1.png"]
 
 
 def test_pictures_are_taken_in_once_under_their_content(params: Params) -> None:
