@@ -16,9 +16,10 @@ from PIL import Image
 from tools import environment
 
 from clarity.errors import ClarityError
+from clarity.ingest.stage import open_source
 from clarity.params import Params, load_params
 from clarity.score.listing import listing
-from pipelines.arrivals.adopt import adopt, gather
+from pipelines.arrivals.adopt import Arrivals, adopt, gather
 from pipelines.arrivals.incoming import check_watched, put_aside, take, watched
 
 ROOT = Path(__file__).parents[2]
@@ -190,6 +191,79 @@ def test_pictures_are_taken_in_once_under_their_content(params: Params) -> None:
     again = gather([new], None, params)
     assert again.pictures == []
     assert again.known == 3
+
+
+#: Pictures that are there, `data`, the group of one that arrives, and the folder it goes to.
+PLACED: dict[str, tuple[list[str], dict, str, str]] = {
+    "groups": (["anna/1", "2"], {}, "line7", "line7"),
+    "no group": (["anna/1", "2"], {}, "", ""),
+    "named normals": (["fine/1", "rust/1"], {"normal": ["fine"]}, "line7", "fine/line7"),
+    "good and bad": (["good/1", "bad/1"], {}, "", "good"),
+    "its own folder": (["ok/1", "normal/1", "bad/1"], {}, "ok", "ok"),
+    "MVTec AD": (
+        ["train/good/1", "test/good/2", "test/dent/3", "ground_truth/dent/3_mask"],
+        {},
+        "line7",
+        "train/good/line7",
+    ),
+    "splits": (["Train/anna/1", "test/bert/2"], {}, "carl", "Train/carl"),
+    "groups that are called so": (["good/1", "test/1"], {"normal": []}, "bad", "bad"),
+    "nothing there yet": ([], {"normal": ["fine"]}, "line7", "fine/line7"),
+}
+#: The same, and why it is refused.
+REFUSED: dict[str, tuple[list[str], dict, str, str]] = {
+    "like anomalies": (["good/1", "bad/1"], {}, "bad", "named like anomalies"),
+    "like a kind": (["train/ok/1", "test/dent/1", "test/ok/2"], {}, "dent", "like anomalies"),
+    "no class yet": (["anna/1"], {}, "bad", "no folder with pictures like normals"),
+    "like a split": (["anna/1"], {}, "train", "anna beside it is none"),
+    "like masks": (["anna/1"], {}, "ground_truth", "ground_truth is named like masks"),
+    "kinds become groups": (["good/1", "bad/dent/1", "bad/2"], {}, "dent", "named like anomalies"),
+    "kinds by words": (
+        ["fine/1", "rust/a/1"],
+        {"normal": ["fine"], "anomalous": ["rust"]},
+        "a",
+        "named like anomalies",
+    ),
+    "refused as it is": (["good/1", "anna/1"], {}, "", "beside it like neither normals nor"),
+}
+
+
+def arrived(params: Params, there: list[str], data: dict, group: str) -> tuple[Arrivals, Params]:
+    """One new picture, beside the pictures that are there."""
+    for number, name in enumerate(there):
+        picture(Path(params.data.path) / f"{name}.png", number + 1)
+    changed = params.model_copy(update={"data": params.data.model_copy(update=data)})
+    picture(Path("data/new") / group / "1.png", 100)
+    return gather([Path("data/new")], None, changed), changed
+
+
+@pytest.mark.parametrize("case", PLACED)
+def test_new_pictures_join_the_normals_of_any_layout(case: str, params: Params) -> None:
+    there, data, group, folder = PLACED[case]
+    arrivals, changed = arrived(params, there, data, group)
+    assert adopt(arrivals, changed) == 1
+    (_, _, digest), root = arrivals.pictures[0], Path(changed.data.path)
+    assert (root / folder / f"{digest[:16]}.png").is_file()
+    assert len(names(root)) == len(there) + 1
+    (read,) = (item for item in open_source(changed.data).items if digest[:16] in item.id)
+    assert (read.role, read.label or 0) == ("pool", 0)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_pictures_that_have_no_place_in_a_layout_are_not_copied(case: str, params: Params) -> None:
+    there, data, group, said = REFUSED[case]
+    arrivals, changed = arrived(params, there, data, group)
+    before = names(Path("data"))
+    with pytest.raises(ClarityError, match=said):
+        adopt(arrivals, changed)
+    assert names(Path("data")) == before
+
+
+def test_training_images_are_no_new_pictures(params: Params) -> None:
+    picture(Path("data/own/anna/1.png"), 1)
+    for folder in ("data/own", "data/own/anna", "data"):
+        with pytest.raises(ClarityError, match=f"{folder}: holds training images"):
+            gather([Path(folder)], None, params)
 
 
 def test_what_was_flagged_is_left_out(params: Params) -> None:
