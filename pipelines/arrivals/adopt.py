@@ -25,7 +25,8 @@ class Arrivals:
 
     #: File, its group (empty: none) and the digest of its bytes.
     pictures: list[tuple[Path, str, str]]
-    #: N×H×H×C uint8, one for each.
+    #: What drift is tested on, N×H×H×C uint8: one for each, or as many as a test looks at, evenly
+    #: spread.
     images: Images
     rejected: list[tuple[str, str]]
     known: int
@@ -70,6 +71,7 @@ def gather(
     from clarity.ingest.folder import KINDS
     from clarity.preprocess.images import ImageProblem, decode, to_square
     from clarity.score.listing import listing, read_bytes
+    from clarity.score.watch import LOOKED_AT
 
     data = Path(params.data.path).resolve()
     for folder in folders if takes_pictures(params) else []:
@@ -82,6 +84,7 @@ def gather(
     known = {path.stem for path in Path(params.data.path).rglob("*") if _NAME.match(path.stem)}
     pictures: list[tuple[Path, str, str]] = []
     images: list[Images] = []
+    every = 1  # how many pictures there are to one that is kept
     rejected: list[tuple[str, str]] = []
     unscored: list[Path] = []
     verdicts: dict[str, Verdicts] = {}
@@ -107,11 +110,17 @@ def gather(
                 seen += 1
                 continue
             known.add(digest[:16])
-            images.append(to_square(decode(content, params.preprocess.white), shape))
+            image = to_square(decode(content, params.preprocess.white), shape)
         except ImageProblem as problem:
             rejected.append((str(entry.path), str(problem)))
         else:
+            # Memory does not grow with what arrived: of too many every second one goes.
+            if len(pictures) % every == 0:
+                images.append(image)
             pictures.append((entry.path, group, digest))
+            if len(images) > LOOKED_AT:
+                del images[1::2]
+                every *= 2
     if rejected and len(rejected) > params.preprocess.max_rejected * (
         len(rejected) + len(pictures)
     ):

@@ -18,6 +18,7 @@ from tools import environment
 from clarity.errors import ClarityError
 from clarity.ingest.stage import open_source
 from clarity.params import Params, load_params
+from clarity.score import watch
 from clarity.score.listing import listing
 from pipelines.arrivals.adopt import Arrivals, adopt, gather
 from pipelines.arrivals.incoming import check_watched, put_aside, take, watched
@@ -257,6 +258,18 @@ def test_pictures_that_have_no_place_in_a_layout_are_not_copied(case: str, param
     with pytest.raises(ClarityError, match=said):
         adopt(arrivals, changed)
     assert names(Path("data")) == before
+
+
+def test_of_many_new_pictures_an_even_part_is_kept_in_memory(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(11):
+        picture(Path(f"data/new/{number:02}.png"), number)
+    whole = gather([Path("data/new")], None, params)
+    monkeypatch.setattr(watch, "LOOKED_AT", 4)
+    found = gather([Path("data/new")], None, params)
+    assert found.pictures == whole.pictures
+    assert (found.images == whole.images[::4]).all()
 
 
 def test_training_images_are_no_new_pictures(params: Params) -> None:
