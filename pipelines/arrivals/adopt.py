@@ -25,7 +25,8 @@ class Arrivals:
 
     #: File, its group (empty: none) and the digest of its bytes.
     pictures: list[tuple[Path, str, str]]
-    #: N×H×H×C uint8, one for each.
+    #: What drift is tested on, N×H×H×C uint8: one for each, or as many as a test looks at, evenly
+    #: spread.
     images: Images
     rejected: list[tuple[str, str]]
     known: int
@@ -62,17 +63,28 @@ def gather(
         include_flagged: Whether what was flagged is taken, too.
 
     Raises:
-        ClarityError: more than ``preprocess.max_rejected`` of them cannot be used.
+        ClarityError: more than ``preprocess.max_rejected`` of them cannot be used, or a folder is
+            that of the training images.
     """
     import numpy as np
 
     from clarity.ingest.folder import KINDS
     from clarity.preprocess.images import ImageProblem, decode, to_square
     from clarity.score.listing import listing, read_bytes
+    from clarity.score.watch import LOOKED_AT
 
+    data = Path(params.data.path).resolve()
+    for folder in folders if takes_pictures(params) else []:
+        new = folder.resolve()
+        if new.is_relative_to(data) or data.is_relative_to(new):
+            raise ClarityError(
+                f"{folder}: holds training images (data.path is {params.data.path}), which would "
+                "be copied beside themselves; name a folder of new pictures"
+            )
     known = {path.stem for path in Path(params.data.path).rglob("*") if _NAME.match(path.stem)}
     pictures: list[tuple[Path, str, str]] = []
     images: list[Images] = []
+    every = 1  # how many pictures there are to one that is kept
     rejected: list[tuple[str, str]] = []
     unscored: list[Path] = []
     verdicts: dict[str, Verdicts] = {}
@@ -98,11 +110,17 @@ def gather(
                 seen += 1
                 continue
             known.add(digest[:16])
-            images.append(to_square(decode(content, params.preprocess.white), shape))
+            image = to_square(decode(content, params.preprocess.white), shape)
         except ImageProblem as problem:
             rejected.append((str(entry.path), str(problem)))
         else:
+            # Memory does not grow with what arrived: of too many every second one goes.
+            if len(pictures) % every == 0:
+                images.append(image)
             pictures.append((entry.path, group, digest))
+            if len(images) > LOOKED_AT:
+                del images[1::2]
+                every *= 2
     if rejected and len(rejected) > params.preprocess.max_rejected * (
         len(rejected) + len(pictures)
     ):
@@ -151,30 +169,45 @@ def _verdicts(folder: Path) -> Verdicts:
 
 
 def adopt(arrivals: Arrivals, params: Params) -> int:
-    """Copy new pictures to where ``ingest`` reads them; how many.
+    """Copy new pictures to where ``ingest`` reads them as normals; how many.
 
     A picture's name there is its content's digest: taken in twice it is there once. One that is
     gone or was changed since it was checked is left for the next time.
 
     Raises:
-        ClarityError: the data's source is not a folder of pictures.
+        ClarityError: the data's source is not a folder of pictures, or its layout has no place for
+            one of them; nothing is copied then. Or the disk refuses.
     """
-    if params.data.source != "folder":
+    if not takes_pictures(params):
         raise ClarityError(
             f"data.source is {params.data.source}: new pictures cannot join it; set data.source: "
             "folder and data.path to a folder with your pictures in params.yaml"
         )
     from clarity.preprocess.images import ImageProblem
     from clarity.score.listing import read_bytes
+    from pipelines.arrivals.places import plan
 
+    wanted = [
+        (group, f"{digest[:16]}{path.suffix.lower()}") for path, group, digest in arrivals.pictures
+    ]
     adopted = 0
-    for path, group, digest in arrivals.pictures:
+    for (path, _, digest), place in zip(arrivals.pictures, plan(params.data, wanted), strict=True):
         try:
             content = read_bytes(path)
         except ImageProblem:
             continue
         if sha256_bytes(content) == digest:
-            name = f"{digest[:16]}{path.suffix.lower()}"
-            write_bytes(Path(params.data.path) / group / name, content)
+            target = Path(params.data.path) / place
+            try:
+                write_bytes(target, content)
+            except (FileExistsError, NotADirectoryError):
+                raise ClarityError(
+                    f"{target}: cannot be written, a file has its folder's name; rename that"
+                ) from None
             adopted += 1
     return adopted
+
+
+def takes_pictures(params: Params) -> bool:
+    """Whether single pictures can join the data set."""
+    return params.data.source == "folder"

@@ -18,9 +18,54 @@ from pathlib import Path
 
 from clarity.errors import ClarityError
 from clarity.files import only_one, sync_directory
+from clarity.layout import (
+    CHECKPOINTS,
+    ENSEMBLES,
+    EVALUATIONS,
+    HISTORY,
+    MLRUNS,
+    MODELS,
+    NETWORKS,
+    PROCESSED,
+    RAW,
+    REPORTS,
+)
+from clarity.params import Data
 from clarity.score.listing import Entry, listing
 
 _TAKEN = ".taken"
+#: Folders of the project whose files are nothing that arrives.
+_OWN = (
+    *(RAW, PROCESSED, MODELS, EVALUATIONS, ENSEMBLES, REPORTS, CHECKPOINTS, MLRUNS, NETWORKS),
+    *(HISTORY.parent, Path("src"), Path("pipelines"), Path("presets"), Path(".git"), Path(".dvc")),
+)
+
+
+def check_watched(incoming: Path, handled: Path, output: Path, data: Data) -> None:
+    """Refuse to watch a folder that holds something else: whatever lies in it is moved away.
+
+    Args:
+        incoming: the folder to watch, from the project's root, the working directory.
+        handled, output: where files go afterwards, and where the tables are.
+        data: the section ``data``: where training images lie.
+
+    Raises:
+        ClarityError: it is, holds or lies in a folder of another purpose.
+    """
+    real = Path(os.path.realpath(incoming))
+    why = "and whatever lies in the watched folder is moved away; name another, data/incoming"
+    if Path.cwd().is_relative_to(real):
+        raise ClarityError(f"{incoming}: holds the project, {why}")
+    others = dict.fromkeys(_OWN, "a folder of the project")
+    others |= {handled: "where scored files go", output: "where the tables are"}
+    if data.source != "faces":  # which come with a library: `path` is not read
+        others[Path(data.path)] = "data.path, the training images"
+    for folder, what in others.items():
+        other = Path(os.path.realpath(folder))
+        if real.is_relative_to(other) or other.is_relative_to(real):
+            how = "is" if real == other else "holds" if other.is_relative_to(real) else "lies in"
+            named = "" if real == other else f"{folder}, "
+            raise ClarityError(f"{incoming}: {how} {named}{what}, {why}")
 
 
 @contextmanager

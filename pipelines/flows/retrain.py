@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 from clarity.errors import ClarityError
 from clarity.layout import normals
 from clarity.params import load_params
-from pipelines.arrivals.adopt import Arrivals, adopt, gather
+from pipelines.arrivals.adopt import Arrivals, adopt, gather, takes_pictures
 from pipelines.flows import show
 from pipelines.flows.reproduce import reproduce
 from pipelines.processes.runs import carried
@@ -49,18 +49,29 @@ def retrain(
     with carried(log.info):
         try:
             watched = [Path(one) for one in folders or ["data/new", "data/handled"]]
-            arrivals = check_arrivals(watched, Path(scores), include_flagged)
+            params = load_params()
             changed = read_graph(say=log.info).to_run()
             reasons = [f"DVC calls {changed[0]} and what follows changed"] if changed else []
-            if arrivals.pictures:
-                reasons += reasons_of(arrivals, enough)
+            pictures = 0
+            if changed and not takes_pictures(params):
+                # They are no reason to hold up the training that the changed data asks for.
+                log.info(
+                    "data.source is %s: new pictures in %s are left where they lie, as they cannot "
+                    "join it",
+                    params.data.source,
+                    " and ".join(map(str, watched)),
+                )
+            else:
+                arrivals = check_arrivals(watched, Path(scores), include_flagged)
+                if pictures := len(arrivals.pictures):
+                    reasons += reasons_of(arrivals, enough)
             if not reasons:
-                count = len(arrivals.pictures)
-                told = f"{count} new pictures, no drift, fewer than would matter" if count else ""
-                return Completed(message=told or "nothing to do: no new pictures, nothing changed")
+                few = f"{pictures} new pictures, no drift, fewer than would matter"
+                nothing = "nothing to do: no new pictures, nothing changed"
+                return Completed(message=few if pictures else nothing)
             log.info("%s", "; ".join(reasons))
-            if arrivals.pictures:
-                log.info("took in %d pictures", adopt(arrivals, load_params()))
+            if pictures:
+                log.info("took in %d pictures", adopt(arrivals, params))
             state = reproduce(max_parallel=max_parallel, timeout=timeout, return_state=True)
             if not state.is_completed():
                 return Failed(message=state.message)

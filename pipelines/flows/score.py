@@ -17,7 +17,7 @@ from clarity.files import read_json, write_json
 from clarity.names import line
 from clarity.params import load_params
 from pipelines.arrivals.events import DRIFT_LASTS, INCOMING
-from pipelines.arrivals.incoming import put_aside, take, watched
+from pipelines.arrivals.incoming import check_watched, put_aside, take, watched
 from pipelines.flows import show
 from pipelines.processes.events import delivered
 from pipelines.processes.runs import carried
@@ -45,12 +45,14 @@ def score(
     log = get_run_logger()
     with carried(log.info) as flow_run:
         try:
+            params = load_params()
+            check_watched(Path(incoming), Path(handled), Path(output), params.data)
             with watched(Path(incoming)) as alone:
                 if not alone:
                     return Completed(message=f"another run handles what arrives in {incoming}")
                 work = partial(score_batch, model=model, flow_run=flow_run)
                 told, failed = handle(Path(incoming), Path(handled), Path(output), settle, work)
-            raise_event(Path(output), load_params().drift.lasting, log.info)
+            raise_event(Path(output), params.drift.lasting, log.info)
         except ClarityError as error:
             return Failed(message=line(str(error)))
     if failed:

@@ -13,6 +13,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, Failed
 
 from clarity.errors import ClarityError
@@ -101,14 +102,15 @@ def tune(
     try:
         max_parallel = fitting(max_parallel, log.warning)
         search = _search(model, seed, tuple(knobs))
-        study = studies.open_study(search)
-        cause = _work(study, search, trials, max_parallel)
+        with studies.alone(search):
+            study = studies.open_study(search)
+            cause = _work(study, search, trials, max_parallel)
+            preset = None if cause else studies.write_preset(study, search)
     except ClarityError as error:
         return Failed(message=str(error))
     if cause:
         return Failed(message=cause)
     found = studies.summary(study, search)
-    preset = studies.write_preset(study, search)
     if preset:
         found += f"; {preset}: `clarity preset {preset.stem}` puts it into params.yaml"
     return Completed(message=found)
@@ -153,10 +155,17 @@ def _work(study: Study, search: studies.Search, trials: int, max_parallel: int) 
     while (missing := trials - len(studies.ended(study))) > 0:
         some = [studies.ask(study, search) for _ in range(min(missing, max_parallel))]
         asked |= {trial.number: trial for trial in some}
-        named = [candidate.with_options(task_run_name=f"candidate {t.number}") for t in some]
-        futures = [one.submit(t.number) for one, t in zip(named, some, strict=True)]
-        for trial, future in zip(some, futures, strict=True):
-            future.wait()
+        # Of few choices the same comes twice; two processes would share one checkpoint.
+        wanted = {t.number: str(changes(search.params, search.model, t.params)) for t in some}
+        futures: dict[str, PrefectFuture[Any]] = {}
+        for number, text in wanted.items():
+            if text not in futures:
+                named = candidate.with_options(task_run_name=f"candidate {number}")
+                futures[text] = named.submit(number)
+        # All of them, before a failed one ends the search and lets another begin.
+        wait(list(futures.values()))
+        for trial in some:
+            future = futures[wanted[trial.number]]
             if not future.state.is_completed():
                 return f"candidate {trial.number}: {future.state.message}"
             distance = future.result()

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import csv
 import os
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tools import environment
 
 from clarity.errors import ClarityError
+from clarity.ingest.stage import open_source
 from clarity.params import Params, load_params
+from clarity.score import watch
 from clarity.score.listing import listing
-from pipelines.arrivals.adopt import adopt, gather
-from pipelines.arrivals.incoming import put_aside, take, watched
+from pipelines.arrivals.adopt import Arrivals, adopt, gather
+from pipelines.arrivals.incoming import check_watched, put_aside, take, watched
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,6 +143,40 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     return load_params()
 
 
+def test_a_folder_that_holds_something_else_is_not_watched(params: Params, tmp_path: Path) -> None:
+    handled, output = Path("data/handled"), Path("scores")
+    picture(Path("data/own/anna/1.png"), 1)
+    Path("link").symlink_to("data/own")
+    for name, said in (
+        ("data/own", "is data.path"),
+        ("data/own/anna", "lies in data/own, data.path"),
+        ("link", "is data.path"),
+        ("data", "holds data/raw, a folder of the project"),
+        ("data/processed", "is a folder of the project"),
+        ("src/clarity", "lies in src"),
+        ("data/handled/new", "lies in data/handled, where scored files go"),
+        ("scores", "is where the tables are"),
+        (".", "holds the project"),
+        ("..", "holds the project"),
+        (str(tmp_path), "holds the project"),
+    ):
+        with pytest.raises(
+            ClarityError, match=f"^{re.escape(name)}: {said}.*; name another, data/inc"
+        ):
+            check_watched(Path(name), handled, output, params.data)
+    for name in ("data/incoming", "incoming", str(tmp_path.parent / "elsewhere")):
+        check_watched(Path(name), handled, output, params.data)
+    # The command itself: nothing is moved, and no server is started for it.
+    Path(".dvc").mkdir()
+    Path("dvc.yaml").touch()
+    command = [sys.executable, "-m", "pipelines.score", "--settle", "0", "--incoming", "data/own"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("clarity: data/own: is data.path")
+    assert done.stderr.count("\n") == 1
+    assert names(Path("data")) == ["own/anna/1.png"]
+
+
 def test_pictures_are_taken_in_once_under_their_content(params: Params) -> None:
     new = Path("data/new")
     picture(new / "anna" / "1.png", 1)
@@ -152,6 +192,91 @@ def test_pictures_are_taken_in_once_under_their_content(params: Params) -> None:
     again = gather([new], None, params)
     assert again.pictures == []
     assert again.known == 3
+
+
+#: Pictures that are there, `data`, the group of one that arrives, and the folder it goes to.
+PLACED: dict[str, tuple[list[str], dict, str, str]] = {
+    "groups": (["anna/1", "2"], {}, "line7", "line7"),
+    "no group": (["anna/1", "2"], {}, "", ""),
+    "named normals": (["fine/1", "rust/1"], {"normal": ["fine"]}, "line7", "fine/line7"),
+    "good and bad": (["good/1", "bad/1"], {}, "", "good"),
+    "its own folder": (["ok/1", "normal/1", "bad/1"], {}, "ok", "ok"),
+    "MVTec AD": (
+        ["train/good/1", "test/good/2", "test/dent/3", "ground_truth/dent/3_mask"],
+        {},
+        "line7",
+        "train/good/line7",
+    ),
+    "splits": (["Train/anna/1", "test/bert/2"], {}, "carl", "Train/carl"),
+    "groups that are called so": (["good/1", "test/1"], {"normal": []}, "bad", "bad"),
+    "nothing there yet": ([], {"normal": ["fine"]}, "line7", "fine/line7"),
+}
+#: The same, and why it is refused.
+REFUSED: dict[str, tuple[list[str], dict, str, str]] = {
+    "like anomalies": (["good/1", "bad/1"], {}, "bad", "named like anomalies"),
+    "like a kind": (["train/ok/1", "test/dent/1", "test/ok/2"], {}, "dent", "like anomalies"),
+    "no class yet": (["anna/1"], {}, "bad", "no folder with pictures like normals"),
+    "like a split": (["anna/1"], {}, "train", "anna beside it is none"),
+    "like masks": (["anna/1"], {}, "ground_truth", "ground_truth is named like masks"),
+    "kinds become groups": (["good/1", "bad/dent/1", "bad/2"], {}, "dent", "named like anomalies"),
+    "kinds by words": (
+        ["fine/1", "rust/a/1"],
+        {"normal": ["fine"], "anomalous": ["rust"]},
+        "a",
+        "named like anomalies",
+    ),
+    "refused as it is": (["good/1", "anna/1"], {}, "", "beside it like neither normals nor"),
+}
+
+
+def arrived(params: Params, there: list[str], data: dict, group: str) -> tuple[Arrivals, Params]:
+    """One new picture, beside the pictures that are there."""
+    for number, name in enumerate(there):
+        picture(Path(params.data.path) / f"{name}.png", number + 1)
+    changed = params.model_copy(update={"data": params.data.model_copy(update=data)})
+    picture(Path("data/new") / group / "1.png", 100)
+    return gather([Path("data/new")], None, changed), changed
+
+
+@pytest.mark.parametrize("case", PLACED)
+def test_new_pictures_join_the_normals_of_any_layout(case: str, params: Params) -> None:
+    there, data, group, folder = PLACED[case]
+    arrivals, changed = arrived(params, there, data, group)
+    assert adopt(arrivals, changed) == 1
+    (_, _, digest), root = arrivals.pictures[0], Path(changed.data.path)
+    assert (root / folder / f"{digest[:16]}.png").is_file()
+    assert len(names(root)) == len(there) + 1
+    (read,) = (item for item in open_source(changed.data).items if digest[:16] in item.id)
+    assert (read.role, read.label or 0) == ("pool", 0)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_pictures_that_have_no_place_in_a_layout_are_not_copied(case: str, params: Params) -> None:
+    there, data, group, said = REFUSED[case]
+    arrivals, changed = arrived(params, there, data, group)
+    before = names(Path("data"))
+    with pytest.raises(ClarityError, match=said):
+        adopt(arrivals, changed)
+    assert names(Path("data")) == before
+
+
+def test_of_many_new_pictures_an_even_part_is_kept_in_memory(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(11):
+        picture(Path(f"data/new/{number:02}.png"), number)
+    whole = gather([Path("data/new")], None, params)
+    monkeypatch.setattr(watch, "LOOKED_AT", 4)
+    found = gather([Path("data/new")], None, params)
+    assert found.pictures == whole.pictures
+    assert (found.images == whole.images[::4]).all()
+
+
+def test_training_images_are_no_new_pictures(params: Params) -> None:
+    picture(Path("data/own/anna/1.png"), 1)
+    for folder in ("data/own", "data/own/anna", "data"):
+        with pytest.raises(ClarityError, match=f"{folder}: holds training images"):
+            gather([Path(folder)], None, params)
 
 
 def test_what_was_flagged_is_left_out(params: Params) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import toy
+from PIL import Image
 from tools import Run, alive_with, environment, until
 
 FLOW = (sys.executable, "-m", "pipelines.reproduce")
@@ -73,6 +74,29 @@ def test_runs_what_is_stale_and_ends_as_dvc_repro_does(
     assert {"ingest", "train@fcn-small-0", "compare"} <= set(names)
     kinds = {one["key"] for one in post(server, "/artifacts/filter", limit=200)}
     assert {"stages", "comparison", "progress-train-fcn-small-0"} <= kinds
+
+
+@pytest.mark.slow
+def test_new_pictures_hold_up_no_training_that_they_cannot_join(
+    project: Path, run: Run, server: str
+) -> None:
+    retrain = (sys.executable, "-m", "pipelines.retrain", "--no-promote")
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("source: faces", "source: npy"))
+    picture = project / "data/new/1.png"
+    picture.parent.mkdir(parents=True)
+    Image.new("RGB", (64, 64)).save(picture)
+    done = run(*retrain, PREFECT_API_URL=server)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "DVC calls ingest and what follows changed"
+    assert "data.source is npy: new pictures in data/new and data/handled are left" in done.stderr
+    assert (project / "reports/table.md").is_file()
+    # Where they are all there is to train for, that is said.
+    alone = run(*retrain, PREFECT_API_URL=server)
+    assert alone.returncode == 1
+    said = "clarity: data.source is npy: new pictures cannot join it; set data.source: folder"
+    assert alone.stderr.splitlines()[-1].startswith(said)
+    assert picture.is_file()
 
 
 @pytest.mark.slow

@@ -63,6 +63,16 @@ MISTAKES = {
     "no thread": ("threads: 2", "threads: 0", ["threads"]),
     "torn YAML": ("metric: auroc", "metric: [auroc", ["not valid YAML"]),
     "no data set named": ("source: faces", "source: torchvision", ["data", "name"]),
+    "table elsewhere": (
+        "source: faces # faces | npy | folder | torchvision\n  path: data/own\n  name:",
+        "source: table\n  path: data/own\n  name: ../list.csv",
+        ["data", "name: ../list.csv leads out of path"],
+    ),
+    "archive elsewhere": (
+        "source: faces # faces | npy | folder | torchvision\n  path: data/own\n  name:",
+        "source: npy\n  path: data/own\n  name: /srv/set.npz",
+        ["data", "name: /srv/set.npz leads out of path"],
+    ),
     "shares over one": ("test: 0.15}", "test: 0.3}", ["preprocess.split", "1.15"]),
     "not a number": ("weight_decay:", "weight_decay: .nan #", ["train.weight_decay", "finite"]),
     "unknown kind": ("[cutpaste", "[cutpastee", ["preprocess.anomalies.kinds.0"]),

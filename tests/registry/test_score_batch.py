@@ -118,6 +118,7 @@ def test_a_cut_off_run_goes_on_and_never_looks_complete(monkeypatch: pytest.Monk
     out = Path("out")
     out.mkdir()
     (out / "scores.csv").write_text("of another run")
+    (out / "summary.json").write_text('{"key": "of another run"}')
     monkeypatch.setattr(Detector, "judge", cut_off)
     with pytest.raises(KeyboardInterrupt):
         batch.score_images(Path("new.npy"), out, "champion")
@@ -241,6 +242,28 @@ def test_results_are_never_scored_and_never_two_runs_write_them(
     with only_one(Path("in")), pytest.raises(ClarityError, match="another `clarity score` writes"):
         batch.score_images(Path("in"), Path("in"), "1")
     assert Path("in/scores.csv").read_bytes() == table
+
+
+@pytest.mark.usefixtures("champion")
+def test_files_that_only_bear_the_names_of_results_are_kept() -> None:
+    Path("in").mkdir()
+    Image.fromarray(np.load(normals("test"))[0]).save("in/a.png")
+    Path("theirs").mkdir()
+    for name, content in (("scores.csv", "id,mark\n"), ("summary.json", '{"mean": 1}')):
+        Path("theirs", name).write_text(content)
+        with pytest.raises(ClarityError, match="not written by `clarity score`; move it away"):
+            batch.score_images(Path("in"), Path("theirs"), "3")
+        assert Path("theirs", name).read_text() == content
+        assert os.listdir("theirs") == [name]
+        Path("theirs", name).unlink()
+    # Its own it replaces: of a finished run, and of one that was cut off before its summary.
+    batch.score_images(Path("in"), Path("ours"), "3")
+    Path("ours/summary.json").unlink()
+    Path("ours/.unfinished").mkdir()
+    Path("ours/.unfinished/key").write_text("of another model")
+    for version in ("1", "3"):
+        batch.score_images(Path("in"), Path("ours"), version)
+        assert str(batch.read_summary(Path("ours"))["version"]) == version
 
 
 @pytest.mark.usefixtures("champion")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.ndimage import laplace
 
+from clarity.layout import normals
 from clarity.params import Drift
 from clarity.score.drift import Sample, gaussian_kernel, measure, mmd2, statistics
+from clarity.score.watch import LOOKED_AT, reference_images
 
 SETTINGS = Drift(alpha=0.01, effect=0.35, minimum=20, permutations=999, seed=0, lasting=3)
 
@@ -95,6 +99,22 @@ def test_a_significant_but_tiny_difference_is_no_drift() -> None:
     (test,) = [t for t in measure(a, b, SETTINGS).tests if t.quantity == "reconstruction error"]
     assert test.p_adjusted < SETTINGS.alpha
     assert not test.drifted
+
+
+def test_of_many_reference_images_an_even_spread_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    normals("val").parent.mkdir(parents=True)
+    for sizes, least in (((3, 5), 8), ((1500, 2503), LOOKED_AT)):
+        rows = np.arange(sum(sizes)).astype(np.uint16).view(np.uint8).reshape(-1, 1, 1, 2)
+        np.save(normals("val"), rows[: sizes[0]])
+        np.save(normals("gate"), rows[sizes[0] :])
+        found = np.ascontiguousarray(reference_images()).view(np.uint16).ravel()
+        assert len(found) == least
+        assert (found[0], found[-1]) == (0, sum(sizes) - 1)
+        steps = np.diff(found.astype(int))
+        assert set(steps) <= ({1} if sum(sizes) <= LOOKED_AT else {2, 3})
 
 
 def test_too_few_pictures_are_not_judged() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 from project import Project
 from ruamel.yaml import YAML
@@ -80,6 +82,19 @@ def test_every_candidate_is_a_valid_model_and_the_winner_a_preset(search: studie
     assert found.epochs == search.params.recipe(MODEL).epochs
 
 
+def test_two_processes_never_share_a_search(search: studies.Search) -> None:
+    other = replace(search, knobs=("loss",))
+    with studies.alone(search):
+        for same in (search, other):
+            said = "another process searches here with seed 0"
+            with pytest.raises(ClarityError, match=said), studies.alone(same):
+                pass
+        with studies.alone(replace(search, seed=1)):
+            pass
+    with studies.alone(other):
+        pass
+
+
 @pytest.mark.parametrize(
     ("model", "knob", "said"),
     [
@@ -126,6 +141,14 @@ def test_the_flow_trains_candidates_logs_them_and_goes_on(project: Project) -> N
     column = curves[0].split(",").index("val_mse")
     assert history[-1].value == pytest.approx(float(curves[-1].split(",")[column]), rel=1e-6)
 
+    lock = FileLock(project.path / f".checkpoints/tune@{MODEL}-0.lock")
+    with lock:
+        twice = project.run(*command, "3", check=False)
+    assert twice.returncode == 1
+    assert twice.stderr.splitlines()[-1] == (
+        f"clarity: {MODEL}: another process searches here with seed 0; wait for it, or name "
+        "another --seed"
+    )
     project.run(*command, "3")
     assert len(logged()) == 4
     preset = project.path / f"presets/tuned-{MODEL}.yaml"

@@ -71,6 +71,21 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_named_file_is_below_path(self) -> Data:
+        """DVC sees what is below ``path``; a file elsewhere would change and no stage would run.
+
+        torchvision's name is a class.
+        """
+        if self.source in ("npy", "table") and self.name is not None:
+            named = Path(self.name)
+            if named.is_absolute() or ".." in named.parts:
+                raise ValueError(
+                    f"name: {self.name[:80]} leads out of path, where DVC would not see a change; "
+                    "move the file there and write its bare name"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _classes_go_with_folders(self) -> Data:
         if self.anomalous == ():
             raise ValueError("anomalous is an empty list; null has the folders recognised")

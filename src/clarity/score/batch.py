@@ -117,6 +117,7 @@ def _run(path: Path, source: Source, registered: Registered, output: Path) -> No
     if _complete(output, key):
         console.print(line(f"{output}: complete already, with {registered.label}"))
         return
+    _refuse_others_files(output)
     if (output / SUMMARY).is_file():
         console.print(line(f"{output}: replaces what an earlier run wrote there"))
     parts = _prepare(output, key)
@@ -170,24 +171,51 @@ def unpromised(detector: Detector) -> str:
     )
 
 
-def _complete(output: Path, key: str) -> bool:
+def _key(output: Path) -> str | None:
+    """Which run wrote the summary that lies there; None where none of ours does."""
     try:
-        return bool(read_json(output / SUMMARY)["key"] == key) and all(
-            (output / name).is_file() for name in RESULTS if name != SHEET_PNG
-        )
+        return str(read_json(output / SUMMARY)["key"])
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return None
+
+
+def _complete(output: Path, key: str) -> bool:
+    return _key(output) == key and all(
+        (output / name).is_file() for name in RESULTS if name != SHEET_PNG
+    )
+
+
+def _refuse_others_files(output: Path) -> None:
+    """Refuse files of a result's name that no run of this command wrote: they would be lost.
+
+    Raises:
+        ClarityError: there is one.
+    """
+    found = [output / name for name in RESULTS if os.path.lexists(output / name)]
+    for path in found:
+        if path.is_dir():
+            raise ClarityError(f"{path}: a folder; name another --output")
+    # A finished run left its summary; one that was cut off, the mark of its pieces.
+    if found and _key(output) is None and not _mark(output).is_file():
+        raise ClarityError(
+            f"{found[0]}: would be overwritten, and was not written by `clarity score`; move it "
+            "away, or name another folder with --output"
+        )
+
+
+def _mark(output: Path) -> Path:
+    """Whose pieces wait there to be put together."""
+    return output / PARTS / "key"
 
 
 def _prepare(output: Path, key: str) -> Path:
     """The folder of finished pieces; those of another source or model are thrown away, and so are
     results that this run will replace: nothing old may pass for the new."""
-    for name in RESULTS:
-        if (output / name).is_dir():
-            raise ClarityError(f"{output / name}: a folder; name another --output")
+    # The summary last: what a kill leaves here is still known for ours.
+    for name in (*(name for name in RESULTS if name != SUMMARY), SUMMARY):
         (output / name).unlink(missing_ok=True)
     parts = output / PARTS
-    mark = parts / "key"
+    mark = _mark(output)
     if not (mark.is_file() and mark.read_text() == key):
         shutil.rmtree(parts, ignore_errors=True)
         write_text(mark, key)

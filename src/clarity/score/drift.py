@@ -53,8 +53,8 @@ class Sample:
     images: Images
     #: N reconstruction errors; None without a model.
     errors: Floats | None = None
-    #: N×D latent codes; None without a model.
-    codes: Floats | None = None
+    #: N×D latent codes, as the model has them: the largest networks' are many; None without one.
+    codes: NDArray[np.floating] | None = None
 
 
 def amount(effect: float) -> str:
@@ -183,13 +183,15 @@ def _one_dimension(a: Floats, b: Floats) -> tuple[float, float, float]:
     return float(test.statistic), min(effect, 1e6), float(test.pvalue)
 
 
-def _codes(a: Floats, b: Floats, settings: Drift) -> tuple[float, float, float]:
+def _codes(
+    a: NDArray[np.floating], b: NDArray[np.floating], settings: Drift
+) -> tuple[float, float, float]:
     """MMD² of two sets of codes, its root, and the permutation p-value."""
     generator = np.random.default_rng(settings.seed)
     a, b = (
-        codes[generator.choice(len(codes), LARGEST, replace=False)]
+        codes[generator.choice(len(codes), LARGEST, replace=False)].astype(np.float64)
         if len(codes) > LARGEST
-        else codes
+        else codes.astype(np.float64)
         for codes in (a, b)
     )
     scale = a.std(axis=0)

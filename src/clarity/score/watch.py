@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clarity.errors import ClarityError
 from clarity.layout import PROCESSED, Shape, normals
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "clarity-incoming"
 #: Splits of people that no model was fitted to.
 REFERENCE = ("val", "gate")
-#: Pictures of a batch that are looked at, spread evenly over it.
+#: Pictures of a batch, and of the reference, that are looked at, spread evenly over it.
 LOOKED_AT = 2000
 BATCH = 256
 
@@ -47,12 +48,27 @@ def drift_of(path: Path, model: str | None) -> Report:
 
 
 def reference_images() -> Images:
-    """Normals of the splits whose people no model was fitted to, N×H×H×C uint8."""
+    """Up to ``LOOKED_AT`` normals of the splits whose people no model was fitted to, evenly spread.
+
+    N×H×H×C uint8.
+    """
     paths = [normals(split) for split in REFERENCE]
     for path in paths:
         if not path.is_file():
             raise ClarityError(f"{path}: missing; `dvc repro` or `dvc checkout` brings it")
-    return np.concatenate([np.load(path, mmap_mode="r", allow_pickle=False) for path in paths])
+    splits = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+    rows = spread(sum(map(len, splits)))
+    found, start = [], 0
+    for images in splits:
+        mine = rows[(rows >= start) & (rows < start + len(images))]
+        found.append(images[mine - start])
+        start += len(images)
+    return np.concatenate(found)
+
+
+def spread(count: int, most: int = LOOKED_AT) -> NDArray[np.int64]:
+    """``most`` of so many places, evenly spread; all of them where there are no more."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.int64)
 
 
 def images_at(path: Path, shape: Shape, white: int | None = None) -> Images:
@@ -61,11 +77,10 @@ def images_at(path: Path, shape: Shape, white: int | None = None) -> Images:
 
     source = open_source(path)
     source.reading = Reading(shape, white)
-    places = np.unique(np.linspace(0, len(source) - 1, LOOKED_AT).astype(int))
     if len(source) <= LOOKED_AT:
         read = [source.read(start, start + BATCH).images for start in range(0, len(source), BATCH)]
     else:
-        read = [source.read(int(place), int(place) + 1).images for place in places]
+        read = [source.read(int(place), int(place) + 1).images for place in spread(len(source))]
     return np.concatenate([np.empty((0, *shape.stored), np.uint8), *read])
 
 
@@ -78,7 +93,7 @@ def look(images: Images, detector: Detector | None) -> Sample:
     for start in range(0, len(images), BATCH):
         seen = detector.inspect(np.ascontiguousarray(images[start : start + BATCH]))
         errors.append(seen.metrics["mse"].double().cpu().numpy())
-        codes.append(seen.latent.flatten(1).double().cpu().numpy())
+        codes.append(seen.latent.flatten(1).float().cpu().numpy())
     return Sample(images, np.concatenate(errors), np.concatenate(codes) if codes else None)
 
 

@@ -8,13 +8,17 @@ than half of those before it at the same epoch is cut short (`MedianPruner`). Th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
+from clarity.errors import ClarityError
 from clarity.files import sha256_bytes, write_text
-from clarity.layout import MLRUNS
+from clarity.layout import CHECKPOINTS, MLRUNS
 from clarity.measures import MEASURES
 from clarity.params import Params
 from clarity.presets import PRESETS
@@ -60,8 +64,38 @@ class Search:
         return f"{self.model}-{sha256_bytes(asked.encode())[:12]}"
 
 
+@contextmanager
+def alone(search: Search) -> Iterator[None]:
+    """Search alone, until the block or its process ends.
+
+    A second search would call the candidate that the first one trains interrupted, and train it
+    again in the same checkpoint. Of other knobs, too: every search of a model and seed begins with
+    the recipe that there is.
+
+    Raises:
+        ClarityError: another process is at it.
+    """
+    CHECKPOINTS.mkdir(exist_ok=True)
+    # No name of a training, whose own lock lies there too; while one is held `clarity gc` waits.
+    lock = FileLock(CHECKPOINTS / f"tune@{search.model}-{search.seed}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ClarityError(
+            f"{search.model}: another process searches here with seed {search.seed}; wait for it, "
+            "or name another --seed"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def open_study(search: Search) -> Study:
-    """The study of a search, made where there is none, with what was under way to be done again."""
+    """The study of a search, made where there is none, with what was under way to be done again.
+
+    To be called within `alone`.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
