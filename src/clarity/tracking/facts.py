@@ -29,6 +29,7 @@ from clarity.score.registered import (
     TAG_IDENTITY,
     TAG_MODEL,
     TAG_NAME,
+    TAG_REGISTERED,
     TAG_SEED,
     TAG_STAGE,
     TAG_WEIGHTS,
@@ -110,6 +111,7 @@ def identity_tags(params: Params, training: Outputs, fingerprint: str) -> dict[s
     place = list(params.detectors).index(training.model)
     return {
         keys.KIND: keys.TRAINING,
+        TAG_REGISTERED: params.gate.name,
         TAG_NAME: training.name,
         TAG_MODEL: training.model,
         TAG_FAMILY: family,

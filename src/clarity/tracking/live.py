@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from clarity.errors import ClarityError
 from clarity.layout import Training
 from clarity.params import Params, load_params
+from clarity.score import owner
 from clarity.tracking import facts, keys, runs
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ class LiveMirror:
         }
         params = facts.recipe(provenance)
         name = self._training.name
-        found = runs.of_fingerprint(client, experiment, name, fingerprint)
+        same = runs.of_fingerprint(client, experiment, name, fingerprint)
+        found = owner.own(client, self._params.gate.name, same)
         if found:
             run = found[0]
             if runs.is_deleted(run):

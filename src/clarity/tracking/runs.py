@@ -49,7 +49,7 @@ def all_runs(client: MlflowClient, experiment: str) -> list[Run]:
 
 
 def of_fingerprint(client: MlflowClient, experiment: str, name: str, fingerprint: str) -> list[Run]:
-    """Runs of one training, newest first; one, unless two processes made it at once."""
+    """Runs of one training, newest first; one of each project, unless two processes made it."""
     from mlflow.entities import ViewType
 
     found = client.search_runs(

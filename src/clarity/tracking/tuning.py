@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from clarity.measures import MEASURES
+from clarity.score import owner
+from clarity.score.registered import TAG_REGISTERED
 from clarity.store import experiment_id, open_store
 from clarity.tracking import keys, runs, view
 from clarity.tune.space import changes
@@ -32,6 +34,7 @@ def publish(study: Study, search: Search) -> str:
     if parent is None:
         tags = {
             keys.KIND: keys.TUNING,
+            TAG_REGISTERED: search.params.gate.name,
             STUDY: search.name,
             "mlflow.runName": f"tune {search.model}",
         }
@@ -45,6 +48,7 @@ def publish(study: Study, search: Search) -> str:
             continue
         tags = {
             keys.KIND: keys.TUNING,
+            TAG_REGISTERED: search.params.gate.name,
             STUDY: search.name,
             CANDIDATE: str(trial.number),
             "mlflow.parentRunId": parent,
@@ -78,5 +82,6 @@ def _milliseconds(at: datetime | None) -> int | None:
 def _of_study(client: MlflowClient, experiment: str, search: Search) -> dict[str, str]:
     """Run ids by candidate; the search's own under the empty name."""
     known = runs.all_runs(client, experiment)
-    mine = [run for run in known if run.data.tags.get(STUDY) == search.name]
+    same = [run for run in known if run.data.tags.get(STUDY) == search.name]
+    mine = owner.own(client, search.params.gate.name, same)
     return {run.data.tags.get(CANDIDATE, ""): run.info.run_id for run in mine}
