@@ -23,7 +23,7 @@ from clarity.layout import PUBLISHED, Training
 from clarity.params import load_params
 from clarity.score.registered import TAG_DATA, TAG_FINGERPRINT, TAG_IDENTITY, identity_of
 from clarity.store import artifacts, experiment_id, open_store
-from clarity.tracking import keys, publish
+from clarity.tracking import keys, publish, runs
 from clarity.tracking.live import LiveMirror
 
 #: An empty database, kept beside the project.
@@ -222,6 +222,7 @@ def test_a_crashed_live_run_is_picked_up(world: MlflowClient) -> None:
     mirror._monitor.finish()
     crashed = runs_of(client)["conv-small-0"]
     assert crashed.info.status == "RUNNING"
+    assert runs.is_alive(crashed)
     # The process is gone: its number now belongs to nobody.
     client.set_tag(crashed.info.run_id, keys.PROCESS, "elsewhere")
     publish.publish()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from clarity.processes import since_boot
 from clarity.score.registered import TAG_FINGERPRINT, TAG_NAME
 from clarity.store import paged
 from clarity.tracking import keys
@@ -145,7 +146,8 @@ def log_tile(client: MlflowClient, run_id: str, strip: Path, key: str) -> None:
 
 def this_process() -> str:
     """``host:pid:start`` of this process."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    start = since_boot(os.getpid()) or f"{psutil.Process().create_time():.2f}"
+    return f"{socket.gethostname()}:{os.getpid()}:{start}"
 
 
 def is_alive(run: Run) -> bool:
@@ -156,6 +158,8 @@ def is_alive(run: Run) -> bool:
         return False
     if host != socket.gethostname():
         return True
+    if "/" in started:
+        return since_boot(int(number)) == started
     try:
         return f"{psutil.Process(int(number)).create_time():.2f}" == started
     except psutil.Error:
