@@ -65,7 +65,12 @@ def serve(port: int) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        previous = signal.signal(signal.SIGTERM, _interrupt)
+        # A terminal that is closed sends SIGHUP; under `nohup` it is ignored, and stays so.
+        previous = {
+            number: signal.signal(number, _interrupt)
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
         try:
             _wait(process, port)
             print(f"MLflow: http://{HOST}:{port}/{query}  (Ctrl-C ends it)", flush=True)
@@ -74,7 +79,8 @@ def serve(port: int) -> None:
         except KeyboardInterrupt:
             pass
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
             _end(process)
 
 
