@@ -21,7 +21,7 @@ from clarity.registry.reading import open_reader
 from clarity.score import owner
 from clarity.score.registered import TAG_REGISTERED, load_registered
 from clarity.store import artifacts, experiment_id, open_store
-from clarity.tracking import keys, runs
+from clarity.tracking import keys, runs, view
 
 
 def git(*arguments: str) -> None:
@@ -132,6 +132,8 @@ def test_a_project_touches_nothing_of_another_in_the_same_store(
     assert {run.info.run_id for run in theirs} == now.keys() - before.keys()
     names = ["comparison", "pca-2-0", "pca-4-0", "pca-8-0"]
     assert sorted(str(run.info.run_name) for run in theirs) == names
+    views = (view.present(client, name) for name in ("clarity", "bolts", "nuts"))
+    assert list(views) == [True, True, False]
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.chdir(here)

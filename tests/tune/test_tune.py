@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from clarity.errors import ClarityError
 from clarity.params import load_params
 from clarity.presets import apply_preset
+from clarity.score.registered import TAG_REGISTERED
 from clarity.tracking import keys, tuning
 from clarity.tune import study as studies
 from clarity.tune.space import KNOBS, changes, committed, distributions
@@ -126,8 +127,10 @@ def test_the_flow_trains_candidates_logs_them_and_goes_on(project: Project) -> N
     column = curves[0].split(",").index("val_mse")
     assert history[-1].value == pytest.approx(float(curves[-1].split(",")[column]), rel=1e-6)
 
+    client.delete_tag(first.info.run_id, TAG_REGISTERED)  # as those from before runs had owners
     project.run(*command, "3")
     assert len(logged()) == 4
+    assert client.get_run(first.info.run_id).data.tags[TAG_REGISTERED] == "clarity"
     preset = project.path / f"presets/tuned-{MODEL}.yaml"
     if preset.exists():
         content = YAML(typ="safe").load(preset.read_text())

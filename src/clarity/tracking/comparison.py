@@ -42,8 +42,9 @@ def publish(
     """
     verdicts = _json(REPORTS / "verdicts.json")
     table = _text(REPORTS / "table.md")
-    view.publish(client, max((epoch for one in everything for epoch in one.epochs), default=0))
-    note = notes.experiment_note(verdicts, table, view.query(client))
+    last = max((epoch for one in everything for epoch in one.epochs), default=0)
+    view.publish(client, registered, last)
+    note = notes.experiment_note(verdicts, table, view.query(client, registered))
     current = client.get_experiment(experiment).tags
     if current.get("mlflow.note.content") != note:
         client.set_experiment_tag(experiment, "mlflow.note.content", note)

@@ -70,7 +70,7 @@ def publish(study: Study, search: Search) -> str:
         client.set_terminated(run_id, "FINISHED" if whole else "KILLED", over)
     runs.log(client, parent, tags={"mlflow.note.content": summary(study, search)})
     client.set_terminated(parent)
-    view.publish_searches(client, measure, search.knobs)
+    view.publish_searches(client, search.params.gate.name, measure, search.knobs)
     return parent
 
 
@@ -81,7 +81,11 @@ def _milliseconds(at: datetime | None) -> int | None:
 
 def _of_study(client: MlflowClient, experiment: str, search: Search) -> dict[str, str]:
     """Run ids by candidate; the search's own under the empty name."""
-    known = runs.all_runs(client, experiment)
-    same = [run for run in known if run.data.tags.get(STUDY) == search.name]
-    mine = owner.own(client, search.params.gate.name, same)
+    known = [run for run in runs.all_runs(client, experiment) if STUDY in run.data.tags]
+    name = search.params.gate.name
+    own = owner.own(client, name, known)
+    for run in own:  # from before the tag, by which the view finds them
+        if TAG_REGISTERED not in run.data.tags and not runs.is_deleted(run):
+            runs.log(client, run.info.run_id, tags={TAG_REGISTERED: name})
+    mine = [run for run in own if run.data.tags[STUDY] == search.name]
     return {run.data.tags.get(CANDIDATE, ""): run.info.run_id for run in mine}
