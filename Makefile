@@ -53,7 +53,8 @@ repro-full: $(READY) ## The same with three seeds and the VAEs (edits params.yam
 	clarity answer
 
 quick: $(READY) ## A look at the whole pipeline in about a minute, in .quick/
-	@mkdir -p .quick/.dvc .quick/ensembles
+	@unset MLFLOW_TRACKING_URI MLFLOW_REGISTRY_URI # a look stays in .quick/
+	mkdir -p .quick/.dvc .quick/ensembles
 	cp -r dvc.yaml params.yaml presets networks .dvcignore .quick/
 	cp ensembles/README.md .quick/ensembles/
 	rm -rf .quick/src && cp -r src .quick/

@@ -15,7 +15,7 @@ import pytest
 from project import Project
 
 from clarity.errors import ClarityError
-from clarity.machine import refusal
+from clarity.machine import in_one_line, refusal
 from clarity.registry.history import History
 
 #: Command, the most bytes that a file may grow to, and what its line must name. 2 kB is less than
@@ -157,3 +157,20 @@ def test_an_account_that_may_not_is_one_line() -> None:
     said = "API request to endpoint /api/x failed with error code 403 != 200. Response body: 'no'"
     assert "http://team: refused (403)" in (refusal(MlflowException(said), "http://team") or "")
     assert refusal(MlflowException("API request failed with error code 500")) is None
+
+
+def test_a_server_that_is_gone_is_one_line_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(MlflowException) as raised:
+        MlflowClient("http://ada:SECRET1@127.0.0.1:9").get_experiment("0")
+    assert "SECRET1" in str(raised.value)  # MLflow's own words
+    said = r"^http://team: the server no longer answers; start it"
+    with pytest.raises(ClarityError, match=said), in_one_line("http://team"):
+        raise raised.value
+    proxy = "API request to endpoint /api/x failed with error code 502 != 200. Response body: ''"
+    assert "no longer answers (502)" in (refusal(MlflowException(proxy)) or "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clarity.errors import ClarityError
-from clarity.redact import printable, redact
+from clarity.redact import printable, redact, without_account
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,15 @@ def test_addresses_are_shown_without_their_secrets(address: str) -> None:
             assert part not in shown
     assert "host" in redact(address) or "bucket" in redact(address)
     assert "SECRET1" not in str(ClarityError(f"{address}: no"))
+
+
+def test_a_link_leads_to_the_server_without_an_account() -> None:
+    for address in (
+        "https://ada:SEC/RET1@host:5000/mlflow/",
+        "https://SECRET1@host:5000/mlflow?token=SECRET1",
+        "https://host:5000/mlflow",
+    ):
+        assert without_account(address) == "https://host:5000/mlflow"
 
 
 def test_plain_text_stays_as_it_is() -> None:

@@ -93,7 +93,20 @@ def checked_commit() -> dict[str, str]:
         origin = _git("remote", "get-url", "origin").strip()
     except ClarityError:
         raise ClarityError("no git remote `origin`; workers clone the commit from it") from None
+    if _account(origin):
+        raise ClarityError(
+            f"{origin}: the remote `origin` names an account, which every worker and Prefect's UI "
+            "would be shown; `git remote set-url origin` without it, and let each machine's "
+            "credential helper (`git config credential.helper`) answer for it"
+        )
     return {"repository": origin, "commit": _git("rev-parse", "HEAD").strip()}
+
+
+def _account(address: str) -> bool:
+    """Whether a git address carries what may be a secret; ``git@`` of SSH is none."""
+    scheme, mark, rest = address.partition("://")
+    account = rest.partition("/")[0].rpartition("@")[0] if mark else ""
+    return ":" in account or (bool(account) and "ssh" not in scheme.lower())
 
 
 def _lost(task: Task, run: TaskRun, state: State) -> bool:

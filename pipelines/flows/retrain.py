@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 
 from clarity.errors import ClarityError
 from clarity.layout import normals
+from clarity.machine import in_one_line
 from clarity.params import load_params
 from pipelines.arrivals.adopt import Arrivals, adopt, gather, takes_pictures
 from pipelines.flows import show
@@ -126,4 +127,5 @@ def put_before_gate() -> None:
     from clarity.registry.promote import promote
 
     log = get_run_logger()
-    promote(say=lambda line: log.info("%s", line))
+    with in_one_line():
+        promote(say=lambda line: log.info("%s", line))

@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 
 from clarity.errors import ClarityError
 from clarity.files import read_json, write_json
+from clarity.machine import in_one_line
 from clarity.names import line
 from clarity.params import load_params
 from pipelines.arrivals.events import DRIFT_LASTS, INCOMING
@@ -105,7 +106,8 @@ def handle(
 def score_batch(batch: Path, output: Path, model: str, flow_run: str) -> State:
     """Score one batch and measure its drift; doing it again after a kill adds nothing twice."""
     try:
-        return Completed(message=_score(batch, output, model, flow_run))
+        with in_one_line():
+            return Completed(message=_score(batch, output, model, flow_run))
     except ClarityError as error:
         return Failed(message=line(str(error)))
     except OSError as error:

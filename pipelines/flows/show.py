@@ -24,6 +24,7 @@ from prefect.artifacts import (
 )
 
 from clarity.layout import MLRUNS, REPORTS
+from clarity.redact import without_account
 from pipelines.stages.stage import EPOCH
 
 if TYPE_CHECKING:
@@ -118,12 +119,19 @@ def mlflow_links(flow_run: str) -> list[str]:
     client = open_store()
     experiment = experiment_id(client)
     found = client.search_runs([experiment], f"tags.`{TAG_FLOW_RUN}` = '{flow_run}'")
-    tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
-    base = tracking if tracking.startswith("http") else os.environ.get(UI, "http://127.0.0.1:5000")
+    base = mlflow_page()
     return [
         f"- [{run.info.run_name}]({base}/#/experiments/{experiment}/runs/{run.info.run_id})"
         for run in sorted(found, key=lambda run: str(run.info.run_name))
     ]
+
+
+def mlflow_page() -> str:
+    """Where MLflow's UI is: the server's address, without an account in it, or this machine's."""
+    tracking = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    if tracking.lower().startswith("http"):
+        return without_account(tracking)
+    return os.environ.get(UI, "http://127.0.0.1:5000")
 
 
 def drift(report: Report, of: str) -> None:

@@ -27,6 +27,8 @@ ModelName = Annotated[str, typer.Option(help="Alias or version of the registered
 #: Commands about a project's store, which another may be named for, and about the project itself.
 STORED = {"ui", "serve", "score", "lineage"}
 PROJECT = {"promote", "rollback", "backfill", "history", "restore", "answer", "eye", "verify", "gc"}
+#: Commands that only tell, and take no path: asked below a project's folder, they speak of it.
+FROM_BELOW = {"history", "lineage"}
 STAGES = "Stages (DVC runs these)"
 #: Commands that load torch and compute.
 COMPUTING = {"train", "evaluate", "ensemble", "compare", "promote", "score", "serve"}
@@ -43,9 +45,12 @@ def project_first(context: typer.Context) -> None:
     end_with_starter()
     command = context.invoked_subcommand
     stored = command in STORED and os.environ.get(VARIABLE)
-    if command not in {*STORED, *PROJECT} or stored or os.environ.get("DVC_ROOT"):
+    if command not in {*STORED, *PROJECT} or os.environ.get("DVC_ROOT"):
         return
-    if not (project_root() / GRAPH).is_file():
+    root = project_root()
+    if command in FROM_BELOW and root != Path.cwd():
+        os.chdir(root)
+    if not stored and not (root / GRAPH).is_file():
         either = f", or name a store in {VARIABLE}" if command in STORED else ""
         raise ClarityError(
             f"{Path.cwd()}: no project here (no {GRAPH} here or above); go to its folder{either}"

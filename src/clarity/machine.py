@@ -7,6 +7,7 @@ import os
 import re
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from clarity.errors import ClarityError
 
@@ -25,6 +26,11 @@ _SQLITE = re.compile(
 _DENIED = re.compile(r"API request to endpoint \S+ failed with error code (40[13]) ")
 #: An MLflow server that hands artifacts on to a store which does not answer it.
 _ARTIFACTS = re.compile(r"mlflow-artifacts/.*too many (5\d\d) error responses", re.DOTALL)
+#: An MLflow server that is gone between two calls, or a proxy that has lost it.
+_GONE = re.compile(
+    r"API request to (?:\S+ failed with (?:timeout )?exception"
+    r"|endpoint \S+ failed with error code (50[234]) )"
+)
 _MEMORY = re.compile(
     r"can't allocate memory|[Cc]annot allocate memory|out of memory|std::bad_alloc|failed to map"
     r" segment|cannot allocate"
@@ -89,6 +95,12 @@ def refusal(error: BaseException, database: str = "") -> str | None:
                 f"{database or 'MLflow'}: MLflow's server answers, but the store of its artifacts "
                 f"does not ({found[1]}; its log says why); mend that and run the command again"
             )
+        if found := _GONE.search(str(one)):
+            code = f" ({found[1]})" if found[1] else ""
+            return (
+                f"{database or 'MLflow'}: the server no longer answers{code}; start it and run the "
+                "command again"
+            )
         if found := _SQLITE.search(str(one)):
             return f"{database or 'MLflow'}: {found[0]}"
         if isinstance(one, MemoryError) or _MEMORY.search(str(one)):
@@ -97,6 +109,23 @@ def refusal(error: BaseException, database: str = "") -> str | None:
                 "params.yaml"
             )
     return None
+
+
+@contextmanager
+def in_one_line(database: str = "") -> Iterator[None]:
+    """Make what the machine refuses a :class:`ClarityError`: no traceback with an address in it.
+
+    Args:
+        database: as for :func:`refusal`.
+    """
+    try:
+        yield
+    except ClarityError:
+        raise
+    except Exception as error:
+        if (said := refusal(error, database)) is None:
+            raise
+        raise ClarityError(said) from None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

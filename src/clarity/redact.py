@@ -59,6 +59,13 @@ def redact_address(address: str) -> str:
     return f"{scheme}://{_hide(_VALUE, shown)}"
 
 
+def without_account(address: str) -> str:
+    """One address that can still be followed: without account, query and closing slash."""
+    scheme, mark, rest = address.partition("://")
+    place = re.split(r"[?#]", rest.rpartition("@")[2], maxsplit=1)[0]
+    return f"{scheme}{mark}{place.rstrip('/')}"
+
+
 def _hide(pattern: re.Pattern[str], text: str) -> str:
     return pattern.sub(rf"\1{HIDDEN}", text)
 

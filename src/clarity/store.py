@@ -198,7 +198,7 @@ def _location(path: Path) -> str | None:
 
     The experiment may have been renamed or deleted: runs, models and versions know the place too.
     """
-    with _read(path) as base:
+    with reading(path) as base:
         row = base.execute(
             "SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)
         ).fetchone()
@@ -216,14 +216,20 @@ def _location(path: Path) -> str | None:
 
 
 def _has_experiment(path: Path) -> bool:
-    with _read(path) as base:
+    with reading(path) as base:
         query = "SELECT 1 FROM experiments WHERE name = ?"
         return base.execute(query, (EXPERIMENT,)).fetchone() is not None
 
 
 @contextmanager
-def _read(path: Path) -> Iterator[sqlite3.Connection]:
-    """The database, read-only; what cannot be read is one line."""
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database, read-only; what cannot be read is one line.
+
+    Most damage shows at the first query, not at the connection: the queries belong into the block.
+
+    Raises:
+        ClarityError: damaged, empty, or another program's.
+    """
     roll_back(path)
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY)) as base:

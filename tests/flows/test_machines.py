@@ -126,3 +126,15 @@ def test_a_killed_workers_stage_finishes_on_the_other(machines: Machines, server
     assert {name for name in again if again.count(name) > 1} == {"ingest"}
     states = post(server, "/flow_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
     assert states[0]["state"]["type"] == "CRASHED"
+
+
+def test_what_prefect_is_shown_holds_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.flows.remote import _account
+    from pipelines.flows.show import mlflow_page
+
+    for secret in ("https://ada:x@host/r.git", "https://TOKEN@host/r", "ssh://git:x@host/r"):
+        assert _account(secret)
+    for plain in ("git@host:a/r.git", "ssh://git@host:22/r", "https://host/@a/r", "/srv/a@b:c"):
+        assert not _account(plain)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:SECRET1@host:5000/")
+    assert mlflow_page() == "https://host:5000"

@@ -17,7 +17,7 @@ import pytest
 from tools import alive_with, environment, until
 
 from clarity.files import write_json
-from clarity.processes import identity
+from clarity.processes import alive, identity
 from pipelines.processes import groups, supervise
 
 # A stage that forks a child into a session of its own, out of reach of its process group's signals.
@@ -97,6 +97,17 @@ def test_the_next_start_ends_what_outlived_starter_and_supervisor(home: Path) ->
     assert groups.reap() == ["train@a-0"]
     assert orphan.wait(5) == -signal.SIGKILL
     assert groups.reap() == []
+
+
+def test_a_step_of_the_clock_makes_no_living_process_another() -> None:
+    mine = identity()
+    stepped = {**mine, "started": float(mine["started"]) + 3600}
+    assert alive(mine)
+    assert alive(stepped)
+    assert not alive({**mine, "since_boot": str(mine["since_boot"]) + "0"})
+    before = {key: value for key, value in mine.items() if key != "since_boot"}
+    assert alive(before)  # a record from before is judged by the clock, as it was
+    assert not alive({**before, "started": stepped["started"]})
 
 
 def test_the_next_start_leaves_commands_of_a_live_owner_alone(home: Path) -> None:

@@ -18,9 +18,10 @@ from clarity.layout import Training
 from clarity.registry import gc, lineage, promote
 from clarity.registry.backfill import publish
 from clarity.registry.reading import open_reader
-from clarity.score.registered import load_registered
+from clarity.score import owner
+from clarity.score.registered import TAG_REGISTERED, load_registered
 from clarity.store import artifacts, experiment_id, open_store
-from clarity.tracking import keys
+from clarity.tracking import keys, runs, view
 
 
 def git(*arguments: str) -> None:
@@ -94,6 +95,53 @@ def test_only_what_nobody_needs_is_deleted(here: Path) -> None:
         assert done.returncode == 0, done.stderr
     gc.collect(force=True, say=said.append)
     assert said[-2].startswith("0 versions, 0 runs and 0 checkpoints")
+
+
+def test_a_project_touches_nothing_of_another_in_the_same_store(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both train the very same models; one of the other's runs is from before runs had owners."""
+    promote.promote("1", say=lambda _: None)
+    client = open_store()
+    experiment = experiment_id(client)
+    tags = {keys.KIND: keys.TRAINING, "mlflow.runName": "pca-2-0"}
+    old = client.create_run(experiment, tags=tags)  # never finished, and says not whose it is
+    client.create_run(experiment, tags={**tags, TAG_REGISTERED: "clarity"})
+    before = {run.info.run_id: run for run in runs.all_runs(client, experiment)}
+    named = next(run for run in before.values() if run.info.run_name == "pca-8-0")
+    client.delete_tag(named.info.run_id, TAG_REGISTERED)
+    before[named.info.run_id] = client.get_run(named.info.run_id)
+
+    bolts = tmp_path / "bolts"
+    shutil.copytree(here, bolts, ignore=shutil.ignore_patterns("mlruns", "registry"))
+    monkeypatch.chdir(bolts)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database(here)}")
+    world.write_params(["pca-2", "pca-4", "pca-8"], name="bolts")
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "-m", "bolts")
+    publish(say=lambda _: None)
+    train_again("pca-2", 0.01)  # supersedes, and leaves something to collect
+    said: list[str] = []
+    gc.collect(force=True, say=said.append)
+    assert said[-2].startswith("1 versions, 1 runs"), said
+
+    now = {run.info.run_id: run for run in runs.all_runs(client, experiment)}
+    for run_id, run in before.items():
+        assert now[run_id].to_dictionary() == run.to_dictionary()
+    theirs = owner.own(client, "bolts", now.values())
+    assert {run.info.run_id for run in theirs} == now.keys() - before.keys()
+    names = ["comparison", "pca-2-0", "pca-4-0", "pca-8-0"]
+    assert sorted(str(run.info.run_name) for run in theirs) == names
+    views = (view.present(client, name) for name in ("clarity", "bolts", "nuts"))
+    assert list(views) == [True, True, False]
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.chdir(here)
+    assert load_registered("champion").number == 1
+    train_again("pca-8", 0.01)  # its old run is its own: superseded, and signed by it now
+    again = client.get_run(named.info.run_id).data.tags
+    assert (again[keys.CURRENT], again[TAG_REGISTERED]) == ("false", "clarity")
+    assert client.get_run(old.info.run_id).data.tags == old.data.tags
 
 
 def test_a_store_that_was_backed_up_as_documented_answers_the_same_elsewhere(

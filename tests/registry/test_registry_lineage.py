@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,8 +115,6 @@ def test_the_whole_chain_is_printed_with_commands(capsys: pytest.CaptureFixture[
 @pytest.mark.usefixtures("chained")
 def test_a_thousand_runs_change_little(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing here scans runs: the time is that of 1,000 rows more in indexed tables."""
-    import sqlite3
-
     start = time.perf_counter()
     show("champion")
     few = time.perf_counter() - start
@@ -158,18 +158,40 @@ def test_history_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("chained")
 def test_on_the_command_line_without_mlflow() -> None:
-    """MLflow's import alone would take the two seconds that an answer may take."""
+    """MLflow's import alone would take the two seconds that an answer may take.
+
+    Asked in a folder below the project's, which is where somebody may stand.
+    """
+    Path("below/it").mkdir(parents=True)
     code = (
-        "import sys; sys.argv = ['clarity', 'lineage', 'champion']\n"
+        "import os, sys\n"
         "from clarity.cli import app\n"
-        "app(standalone_mode=False)\n"
+        "here = os.getcwd()\n"
+        "for command in (['lineage', 'champion'], ['history']):\n"
+        "    os.chdir(here)\n"
+        "    app(command, standalone_mode=False)\n"
         "assert not {'mlflow', 'torch', 'pandas'} & set(sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
+        cwd="below/it",
         env=world.environment(Path.cwd()),
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     assert "version 3 (pca-8-0, champion)" in done.stdout
+    assert done.stdout.count("first champion") == 2  # a move in the chain, and in the history
+    assert "champion is version 3" in done.stdout
+
+
+@pytest.mark.parametrize("what", ["junk", "empty", "another's"])
+def test_a_store_that_is_none_is_one_line(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(b"junk" * 300 if what == "junk" else b"")
+    if what == "another's":
+        with closing(sqlite3.connect(path)) as base, base:
+            base.execute("CREATE TABLE runs (name TEXT)")
+    for asked in (lambda: Tables(path, "clarity").versions(), lambda: Tables(path, "c").runs("ab")):
+        with pytest.raises(ClarityError, match=r"not a readable MLflow database .*; move it away"):
+            asked()

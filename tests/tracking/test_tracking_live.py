@@ -126,6 +126,19 @@ def test_a_training_goes_on_when_the_server_is_away(world: Path) -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_why_a_training_goes_on_alone_is_said_without_a_password(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from clarity.tracking.live import LiveMirror
+
+    address = f"https://ada:SECRET1@{'h' * 180}/api/2.0/mlflow"
+    problem = ConnectionError(f"API request to {address} failed with exception")
+    LiveMirror.of_training("conv-small", 0)._give_up(problem)
+    said = capsys.readouterr().err
+    assert "training goes on (ConnectionError('API request to https://***@hhh" in said
+    assert "SECRET1" not in said
+
+
 def test_a_very_short_training_is_left_to_publish(world: Path) -> None:
     done = train(pause=0.0)
     assert (done.returncode, done.stdout, done.stderr) == (0, "trained\n", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickletools
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from clarity.layout import PUBLISHED, Training
 from clarity.params import load_params
 from clarity.score.registered import TAG_DATA, TAG_FINGERPRINT, TAG_IDENTITY, identity_of
 from clarity.store import artifacts, experiment_id, open_store
-from clarity.tracking import keys, publish
+from clarity.tracking import facts, keys, publish, runs
 from clarity.tracking.live import LiveMirror
 
 #: An empty database, kept beside the project.
@@ -222,6 +223,7 @@ def test_a_crashed_live_run_is_picked_up(world: MlflowClient) -> None:
     mirror._monitor.finish()
     crashed = runs_of(client)["conv-small-0"]
     assert crashed.info.status == "RUNNING"
+    assert runs.is_alive(crashed)
     # The process is gone: its number now belongs to nobody.
     client.set_tag(crashed.info.run_id, keys.PROCESS, "elsewhere")
     publish.publish()
@@ -230,6 +232,29 @@ def test_a_crashed_live_run_is_picked_up(world: MlflowClient) -> None:
     assert run.info.status == "FINISHED"
     curve = client.get_metric_history(run.info.run_id, "curves/val_mse")
     assert [point.step for point in curve] == list(range(EPOCHS))
+
+
+def test_a_commit_is_an_origin_only_of_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=A User", "-c", "user.email=user@example.org")
+        subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, tmp_path / ".quick"):
+        (folder / "networks").mkdir(parents=True)
+        (folder / "params.yaml").touch()
+    Path("networks/mine.py").touch()
+    Path(".gitignore").write_text("/.quick/\n")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "a project")
+    assert facts.commit()[keys.DIRTY] == "false"
+    Path("networks/mine.py").write_text("# changed")
+    assert facts.commit()[keys.DIRTY] == "true"
+    monkeypatch.chdir(".quick")
+    assert facts.commit() == {}
 
 
 def test_a_mirror_of_other_numbers_is_thrown_away(world: MlflowClient) -> None:

@@ -31,7 +31,12 @@ def start(root: Path, port: int) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(
-    "how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+    "how",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),  # its terminal is closed
+    ],
 )
 def test_the_server_answers_here_only_and_ends_without_orphans(
     tmp_path: Path, how: signal.Signals

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from clarity.errors import ClarityError
 from clarity.params import load_params
 from clarity.presets import apply_preset
+from clarity.score.registered import TAG_REGISTERED
 from clarity.tracking import keys, tuning
 from clarity.tune import study as studies
 from clarity.tune.space import KNOBS, changes, committed, distributions
@@ -149,8 +150,10 @@ def test_the_flow_trains_candidates_logs_them_and_goes_on(project: Project) -> N
         f"clarity: {MODEL}: another process searches here with seed 0; wait for it, or name "
         "another --seed"
     )
+    client.delete_tag(first.info.run_id, TAG_REGISTERED)  # as those from before runs had owners
     project.run(*command, "3")
     assert len(logged()) == 4
+    assert client.get_run(first.info.run_id).data.tags[TAG_REGISTERED] == "clarity"
     preset = project.path / f"presets/tuned-{MODEL}.yaml"
     if preset.exists():
         content = YAML(typ="safe").load(preset.read_text())

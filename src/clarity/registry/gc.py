@@ -2,6 +2,7 @@
 
 Needed is what an alias or the way back of `clarity rollback` names, what a ``dvc.lock`` of any
 branch, tag or other reference names, the workspace's own, and whatever a running job works at.
+Runs and versions of another project in the same store are not looked at.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from clarity.processes import busy
 from clarity.redact import printable
 from clarity.registry.history import History
 from clarity.registry.versions import Registry, Version, registry_lock, workspace
+from clarity.score import owner
 from clarity.score.registered import identity_of
 from clarity.store import experiment_id, open_store, paged
 from clarity.tracking import keys, runs
@@ -78,7 +80,8 @@ def _plan(registry: Registry, needed: set[str], params: Params) -> Plan:
     history = History()
     standing = {*registry.all_aliases().values(), *history.champions, *history.aliases.values()}
     here = {identity_of(training) for training in workspace(params.outputs)}
-    kept: set[str] = set()
+    # A run may have become a version of another registered model too.
+    kept = {run for run, by in owner.models_of_runs(client).items() if by != {registry.name}}
     for number, version in registry.versions().items():
         wanted = number in standing or version.identity in here
         if wanted or _weights(registry, version) in (None, *needed):
@@ -86,7 +89,8 @@ def _plan(registry: Registry, needed: set[str], params: Params) -> Plan:
         else:
             plan.versions.append(version)
     going = {version.run_id for version in plan.versions} - kept
-    for run in runs.all_runs(client, experiment_id(client)):
+    known = runs.all_runs(client, experiment_id(client))
+    for run in owner.own(client, registry.name, known):
         tags, run_id = run.data.tags, run.info.run_id
         if tags.get(keys.KIND) != keys.TRAINING or run_id in kept or runs.is_alive(run):
             continue

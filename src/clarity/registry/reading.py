@@ -7,10 +7,9 @@ read-only. Where the store is a server, MLflow's client is asked instead.
 from __future__ import annotations
 
 import os
-import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from clarity.score.registered import (
     TAG_STAGE,
     TAG_WEIGHTS,
 )
-from clarity.store import EXPERIMENT, roll_back
+from clarity.store import EXPERIMENT, reading
 
 #: Tags whose value may be given by its beginning.
 DIGESTS = (
@@ -94,7 +93,7 @@ class Tables(Reader):
 
     def versions(self) -> list[Record]:
         """See `Reader`."""
-        with self._open() as base:
+        with reading(self.path) as base:
             rows = base.execute(
                 "SELECT version, run_id FROM model_versions"
                 " WHERE name = ? AND current_stage != 'Deleted_Internal' ORDER BY version DESC",
@@ -119,7 +118,7 @@ class Tables(Reader):
     def runs(self, text: str) -> list[Record]:
         """See `Reader`."""
         digests, names = _marks(DIGESTS), _marks(NAMES)
-        with self._open() as base:
+        with reading(self.path) as base:
             found = [
                 row[0]
                 for row in base.execute(
@@ -137,15 +136,6 @@ class Tables(Reader):
                 )
             )
         return [Record(None, run, tags.get(run, {})) for run in found]
-
-    def _open(self) -> closing[sqlite3.Connection]:
-        roll_back(self.path)
-        try:
-            return closing(
-                sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=60)
-            )
-        except sqlite3.Error as error:
-            raise ClarityError(f"{self.path}: not a readable MLflow store ({error})") from None
 
 
 class Client(Reader):

@@ -36,6 +36,8 @@ TAG_EVALUATION = "clarity.evaluation"
 TAG_FLOW_RUN = "clarity.flow_run"
 #: "true" where code or parameters differed from the commit.
 TAG_DIRTY = "clarity.commit_dirty"
+#: Of a run: the registered model (``gate.name``) of the project that made it.
+TAG_REGISTERED = "clarity.registered_model"
 
 
 def digests_of(training: Outputs, root: Path = Path()) -> tuple[str, str]:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from clarity.errors import ClarityError
 from clarity.layout import PROCESSED, Shape, normals
 from clarity.params import load_params
+from clarity.score import owner
 from clarity.score.drift import Images, Report, Sample, measure
+from clarity.score.registered import TAG_REGISTERED
 
 if TYPE_CHECKING:
     from clarity.score.detector import Detector
@@ -128,15 +130,16 @@ def record(report: Report, batch: str, version: str, *, anomalous: int, flow_run
 
     from clarity.store import experiment_id, open_store
 
-    client = open_store()
+    client, name = open_store(), load_params().gate.name
     experiment = experiment_id(client, EXPERIMENT)
-    found = client.search_runs([experiment], f"tags.`clarity.version` = '{version}'")
+    # Another project in the same store has a version of this number too.
+    same = client.search_runs([experiment], f"tags.`clarity.version` = '{version}'")
+    found = owner.own(client, name, same)
     if found:
         run = found[0]
     else:
-        run = client.create_run(
-            experiment, run_name=f"version {version}", tags={"clarity.version": version}
-        )
+        tags = {"clarity.version": version, TAG_REGISTERED: name}
+        run = client.create_run(experiment, run_name=f"version {version}", tags=tags)
     mark = f"batch.{batch}"
     if mark in run.data.tags:
         return str(run.info.run_id)

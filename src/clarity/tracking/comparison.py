@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clarity.files import read_json, sha256_bytes, sha256_tree
 from clarity.layout import REPORTS
-from clarity.score.registered import TAG_DATA, TAG_NAME, TAG_STAGE
+from clarity.score.registered import TAG_DATA, TAG_NAME, TAG_REGISTERED, TAG_STAGE
 from clarity.tracking import keys, notes, runs, view
 from clarity.tracking.facts import Facts
 
@@ -26,15 +26,25 @@ FILES = ("index.html", "table.md", "table.csv", "table.json", "verdicts.json", "
 def publish(
     client: MlflowClient,
     experiment: str,
+    registered: str,
     known: list[Run],
     everything: list[Facts],
     commit: Mapping[str, str],
 ) -> None:
-    """Bring the one comparison run up to date, and the experiment's note and views with it."""
+    """Bring the project's one comparison run up to date, and the experiment's note and views.
+
+    Args:
+        experiment: its id.
+        registered: the registered model, whose project this is.
+        known: the project's own runs.
+        everything: what was compared.
+        commit: tags of git's state.
+    """
     verdicts = _json(REPORTS / "verdicts.json")
     table = _text(REPORTS / "table.md")
-    view.publish(client, max((epoch for one in everything for epoch in one.epochs), default=0))
-    note = notes.experiment_note(verdicts, table, view.query(client))
+    last = max((epoch for one in everything for epoch in one.epochs), default=0)
+    view.publish(client, registered, last)
+    note = notes.experiment_note(verdicts, table, view.query(client, registered))
     current = client.get_experiment(experiment).tags
     if current.get("mlflow.note.content") != note:
         client.set_experiment_tag(experiment, "mlflow.note.content", note)
@@ -50,6 +60,8 @@ def publish(
         if runs.is_deleted(run):
             client.restore_run(run.info.run_id)
         if run.data.tags.get(keys.CONTENT) == content:
+            if TAG_REGISTERED not in run.data.tags:
+                runs.log(client, run.info.run_id, tags={TAG_REGISTERED: registered})
             return
     else:
         run = client.create_run(experiment, run_name=NAME)
@@ -64,6 +76,7 @@ def publish(
     lines = [f"- {line}" for line in notes.sentences(verdicts)]
     tags = {
         keys.KIND: keys.COMPARISON,
+        TAG_REGISTERED: registered,
         keys.CURRENT: "true",
         TAG_NAME: NAME,
         TAG_STAGE: "compare",

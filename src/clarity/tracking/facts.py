@@ -16,7 +16,7 @@ from clarity.compare.style import name_families, shade
 from clarity.details import Details, read_details
 from clarity.errors import ClarityError
 from clarity.files import read_json, sha256_bytes, sha256_file, sha256_tree
-from clarity.layout import INDEX, SOURCE, Outputs, Shape, Training
+from clarity.layout import GRAPH, INDEX, NETWORKS, PARAMS, SOURCE, Outputs, Shape, Training
 from clarity.params import ENSEMBLE, Params
 from clarity.score.foreign import training_data
 from clarity.score.registered import (
@@ -29,6 +29,7 @@ from clarity.score.registered import (
     TAG_IDENTITY,
     TAG_MODEL,
     TAG_NAME,
+    TAG_REGISTERED,
     TAG_SEED,
     TAG_STAGE,
     TAG_WEIGHTS,
@@ -39,6 +40,8 @@ from clarity.tracking import keys
 
 #: Raise when the same outputs are to be shown differently, so that they are published anew.
 FORMAT = 2
+#: What a commit has to hold for a training to be had again from it.
+CODE = ("src", "pipelines", NETWORKS.as_posix(), PARAMS.as_posix(), GRAPH.as_posix())
 #: Columns of curves.csv that are axes, not curves.
 AXES = ("epoch", "step")
 
@@ -80,11 +83,15 @@ def size(model: str, family: str) -> str:
 def commit() -> dict[str, str]:
     """Tags of git's HEAD, flagged where code or parameters differ from it; empty without git.
 
-    ``dvc.lock`` does not count: every run of the pipeline changes it.
+    ``dvc.lock`` does not count: every run of the pipeline changes it. A project that git ignores
+    (``.quick/``) is in no commit, and the one around it is not its origin.
     """
     command = ["git", "rev-parse", "HEAD"]
-    status = ["git", "status", "--porcelain", "--", "src", "pipelines", "params.yaml", "dvc.yaml"]
+    ignored = ["git", "check-ignore", "--quiet", PARAMS.as_posix()]
+    status = ["git", "status", "--porcelain", "--", *CODE]
     try:
+        if subprocess.run(ignored, capture_output=True, timeout=20, check=False).returncode == 0:
+            return {}
         head = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
         dirty = subprocess.run(status, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -110,6 +117,7 @@ def identity_tags(params: Params, training: Outputs, fingerprint: str) -> dict[s
     place = list(params.detectors).index(training.model)
     return {
         keys.KIND: keys.TRAINING,
+        TAG_REGISTERED: params.gate.name,
         TAG_NAME: training.name,
         TAG_MODEL: training.model,
         TAG_FAMILY: family,

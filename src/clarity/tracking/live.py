@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from clarity.errors import ClarityError
 from clarity.layout import Training
 from clarity.params import Params, load_params
+from clarity.redact import redact
+from clarity.score import owner
 from clarity.tracking import facts, keys, runs
 
 if TYPE_CHECKING:
@@ -141,7 +143,8 @@ class LiveMirror:
                 return
             self._failed = True
         lines = str(problem).splitlines() or [""]
-        reason = lines[0] if isinstance(problem, ClarityError) else f"{problem!r:.200}"
+        # Redacted before it is cut: half an address would hide its password from the redaction.
+        reason = lines[0] if isinstance(problem, ClarityError) else redact(repr(problem))[:200]
         print(
             f"clarity: not mirrored to MLflow, training goes on ({reason}); "
             "`publish` completes the run from the outputs",
@@ -171,7 +174,8 @@ class LiveMirror:
         }
         params = facts.recipe(provenance)
         name = self._training.name
-        found = runs.of_fingerprint(client, experiment, name, fingerprint)
+        same = runs.of_fingerprint(client, experiment, name, fingerprint)
+        found = owner.own(client, self._params.gate.name, same)
         if found:
             run = found[0]
             if runs.is_deleted(run):

@@ -22,7 +22,13 @@ from clarity.layout import MLRUNS, PUBLISHED, Shape
 from clarity.machine import refusal
 from clarity.params import Params, load_params
 from clarity.redact import redact
-from clarity.score.registered import TAG_EVALUATION, TAG_FINGERPRINT, TAG_WEIGHTS
+from clarity.score import owner
+from clarity.score.registered import (
+    TAG_EVALUATION,
+    TAG_FINGERPRINT,
+    TAG_REGISTERED,
+    TAG_WEIGHTS,
+)
 from clarity.store import experiment_id, open_store
 from clarity.tracking import comparison, facts, keys, notes, runs, versions
 from clarity.tracking.facts import Dataset, Facts
@@ -118,7 +124,7 @@ class Publisher:
         self.data = data
         self.numbers = numbers
         self.commit = facts.commit()
-        self.runs = runs.all_runs(client, self.experiment)
+        self.runs = owner.own(client, self.model, runs.all_runs(client, self.experiment))
         self.versions: dict[str, versions.Published] = {}
         self.epochs: list[int] = []
 
@@ -136,7 +142,9 @@ class Publisher:
             if self.mend:
                 versions.mend(self.client, self.model, self.versions[one.identity].number, one)
         self._supersede(kept)
-        comparison.publish(self.client, self.experiment, self.runs, everything, self.commit)
+        comparison.publish(
+            self.client, self.experiment, self.model, self.runs, everything, self.commit
+        )
 
     def _registered_model(self) -> None:
         from mlflow.exceptions import MlflowException
@@ -209,7 +217,11 @@ class Publisher:
     def _make_current(self, run: Run, one: Facts) -> None:
         """Mark a run as one of what params.yaml asks for now, in its colour among these models."""
         tags, run_id = run.data.tags, run.info.run_id
-        marks = {keys.CURRENT: "true", keys.COLOUR: one.tags[keys.COLOUR]}
+        marks = {
+            keys.CURRENT: "true",
+            keys.COLOUR: one.tags[keys.COLOUR],
+            TAG_REGISTERED: self.model,  # a run from before this tag gets it
+        }
         if any(tags.get(key) != value for key, value in marks.items()):
             runs.log(self.client, run_id, tags=marks)
         if keys.SUPERSEDED_BY in tags:
@@ -314,7 +326,7 @@ class Publisher:
                 continue
             if runs.is_deleted(run) or runs.is_alive(run):
                 continue
-            marks = {keys.CURRENT: "false"}
+            marks = {keys.CURRENT: "false", TAG_REGISTERED: self.model}
             if successor := kept.get(tags.get("mlflow.runName", "")):
                 marks[keys.SUPERSEDED_BY] = successor
             if any(tags.get(key) != value for key, value in marks.items()):

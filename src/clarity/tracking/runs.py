@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from clarity.processes import since_boot
 from clarity.score.registered import TAG_FINGERPRINT, TAG_NAME
 from clarity.store import paged
 from clarity.tracking import keys
@@ -49,7 +50,7 @@ def all_runs(client: MlflowClient, experiment: str) -> list[Run]:
 
 
 def of_fingerprint(client: MlflowClient, experiment: str, name: str, fingerprint: str) -> list[Run]:
-    """Runs of one training, newest first; one, unless two processes made it at once."""
+    """Runs of one training, newest first; one of each project, unless two processes made it."""
     from mlflow.entities import ViewType
 
     found = client.search_runs(
@@ -145,7 +146,8 @@ def log_tile(client: MlflowClient, run_id: str, strip: Path, key: str) -> None:
 
 def this_process() -> str:
     """``host:pid:start`` of this process."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    start = since_boot(os.getpid()) or f"{psutil.Process().create_time():.2f}"
+    return f"{socket.gethostname()}:{os.getpid()}:{start}"
 
 
 def is_alive(run: Run) -> bool:
@@ -156,6 +158,8 @@ def is_alive(run: Run) -> bool:
         return False
     if host != socket.gethostname():
         return True
+    if "/" in started:
+        return since_boot(int(number)) == started
     try:
         return f"{psutil.Process(int(number)).create_time():.2f}" == started
     except psutil.Error:

@@ -10,10 +10,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from clarity.address import VARIABLE, is_database, project_root, sqlite_file, tracking_uri
 from clarity.errors import ClarityError
 from clarity.redact import redact
+from clarity.score.registered import registered_name
 from clarity.store import artifacts, open_store
 from clarity.tracking import view
 
@@ -40,10 +42,12 @@ def serve(port: int) -> None:
         )
     _free(port)
     client = open_store()
-    if not view.present(client):  # nothing is published yet: a training's curves are seen live
-        view.publish(client, 0)
-    query = view.query(client)
     root = project_root()
+    registered = _registered(root)
+    # Where nothing is published yet, a training's curves are seen live.
+    if not view.present(client, registered):
+        view.publish(client, registered, 0)
+    query = view.query(client, registered)
     command = [
         *(sys.executable, "-m", "mlflow", "server"),
         *("--host", HOST, "--port", str(port), "--workers", "1"),
@@ -65,7 +69,12 @@ def serve(port: int) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        previous = signal.signal(signal.SIGTERM, _interrupt)
+        # A terminal that is closed sends SIGHUP; under `nohup` it is ignored, and stays so.
+        previous = {
+            number: signal.signal(number, _interrupt)
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
         try:
             _wait(process, port)
             print(f"MLflow: http://{HOST}:{port}/{query}  (Ctrl-C ends it)", flush=True)
@@ -74,8 +83,17 @@ def serve(port: int) -> None:
         except KeyboardInterrupt:
             pass
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
             _end(process)
+
+
+def _registered(root: Path) -> str:
+    """Whose view is opened; empty, and everybody's, where no project here says so."""
+    try:
+        return registered_name(root)
+    except ClarityError:
+        return ""
 
 
 def _free(port: int) -> None:

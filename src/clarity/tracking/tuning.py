@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from clarity.measures import MEASURES
+from clarity.score import owner
+from clarity.score.registered import TAG_REGISTERED
 from clarity.store import experiment_id, open_store
 from clarity.tracking import keys, runs, view
 from clarity.tune.space import changes
@@ -32,6 +34,7 @@ def publish(study: Study, search: Search) -> str:
     if parent is None:
         tags = {
             keys.KIND: keys.TUNING,
+            TAG_REGISTERED: search.params.gate.name,
             STUDY: search.name,
             "mlflow.runName": f"tune {search.model}",
         }
@@ -45,6 +48,7 @@ def publish(study: Study, search: Search) -> str:
             continue
         tags = {
             keys.KIND: keys.TUNING,
+            TAG_REGISTERED: search.params.gate.name,
             STUDY: search.name,
             CANDIDATE: str(trial.number),
             "mlflow.parentRunId": parent,
@@ -66,7 +70,7 @@ def publish(study: Study, search: Search) -> str:
         client.set_terminated(run_id, "FINISHED" if whole else "KILLED", over)
     runs.log(client, parent, tags={"mlflow.note.content": summary(study, search)})
     client.set_terminated(parent)
-    view.publish_searches(client, measure, search.knobs)
+    view.publish_searches(client, search.params.gate.name, measure, search.knobs)
     return parent
 
 
@@ -77,6 +81,11 @@ def _milliseconds(at: datetime | None) -> int | None:
 
 def _of_study(client: MlflowClient, experiment: str, search: Search) -> dict[str, str]:
     """Run ids by candidate; the search's own under the empty name."""
-    known = runs.all_runs(client, experiment)
-    mine = [run for run in known if run.data.tags.get(STUDY) == search.name]
+    known = [run for run in runs.all_runs(client, experiment) if STUDY in run.data.tags]
+    name = search.params.gate.name
+    own = owner.own(client, name, known)
+    for run in own:  # from before the tag, by which the view finds them
+        if TAG_REGISTERED not in run.data.tags and not runs.is_deleted(run):
+            runs.log(client, run.info.run_id, tags={TAG_REGISTERED: name})
+    mine = [run for run in own if run.data.tags[STUDY] == search.name]
     return {run.data.tags.get(CANDIDATE, ""): run.info.run_id for run in mine}

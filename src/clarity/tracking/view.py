@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from clarity.score.registered import TAG_FAMILY
+from clarity.score.registered import TAG_FAMILY, TAG_REGISTERED
 from clarity.store import KIND, KIND_TAG, experiment_id
 from clarity.tracking import keys, runs
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TAG = "mlflow.sharedViewState."
-#: The view that `clarity ui` opens, and the one that shows superseded runs too.
+#: The view that `clarity ui` opens, and the one that shows superseded runs too; the registered
+#: model's name stands behind, so that each project of a store has its own.
 MODELS = "clarity-models"
 HISTORY = "clarity-history"
 #: The one of the candidates of `python -m pipelines.tune`.
 SEARCHES = "clarity-searches"
-_CURRENT = f"tags.`{keys.KIND}` = '{keys.TRAINING}' AND tags.`{keys.CURRENT}` = 'true'"
 _TRAINED = f"tags.`{keys.KIND}` = '{keys.TRAINING}'"
+_CURRENT = f"{_TRAINED} AND tags.`{keys.CURRENT}` = 'true'"
 _CANDIDATE = f"tags.`{keys.KIND}` = '{keys.TUNING}' AND tags.`mlflow.parentRunId` LIKE '%'"
 
 COLUMNS = (
@@ -54,36 +55,43 @@ SECTIONS = (
 )
 
 
-def query(client: MlflowClient, view: str = MODELS) -> str:
-    """The part of an address after the host that opens a view with its charts."""
+def query(client: MlflowClient, registered: str) -> str:
+    """The part of an address after the host that opens a project's view with its charts."""
     return (
         f"#/experiments/{experiment_id(client)}/runs?workflowType=machine_learning"
-        f"&compareRunsMode=CHART&viewStateShareKey={view}"
+        f"&compareRunsMode=CHART&viewStateShareKey={MODELS}-{registered}"
     )
 
 
-def present(client: MlflowClient) -> bool:
-    """Whether the experiment has our views."""
-    return TAG + MODELS in client.get_experiment(experiment_id(client)).tags
+def present(client: MlflowClient, registered: str) -> bool:
+    """Whether the experiment has a project's views."""
+    return f"{TAG}{MODELS}-{registered}" in client.get_experiment(experiment_id(client)).tags
 
 
-def publish(client: MlflowClient, epoch: int) -> None:
-    """Store the views in the experiment's tags, where they are not there already.
+def publish(client: MlflowClient, registered: str, epoch: int) -> None:
+    """Store a project's views in the experiment's tags, where they are not there already.
 
     Args:
+        registered: the registered model; empty: the runs of every project in the store.
         epoch: of the reconstructions that the image grid shows first.
     """
-    _store(client, MODELS, "All models", state(_CURRENT, epoch))
-    _store(client, HISTORY, "All models, older trainings too", state(_TRAINED, epoch))
+    own = f" AND tags.`{TAG_REGISTERED}` = '{registered}'" if registered else ""
+    name = f"Models of {registered}" if registered else "All models"
+    older = f"{name}, older trainings too"
+    _store(client, f"{MODELS}-{registered}", name, state(_CURRENT + own, epoch))
+    _store(client, f"{HISTORY}-{registered}", older, state(_TRAINED + own, epoch))
     experiment = experiment_id(client)
     if client.get_experiment(experiment).tags.get(KIND_TAG) != KIND:
         client.set_experiment_tag(experiment, KIND_TAG, KIND)
 
 
-def publish_searches(client: MlflowClient, measure: str, knobs: Iterable[str]) -> None:
+def publish_searches(
+    client: MlflowClient, registered: str, measure: str, knobs: Iterable[str]
+) -> None:
     """Store the view of candidates: the best first, what makes them so, and their curves.
 
     Args:
+        registered: the registered model, whose project's candidates they are.
         measure: what they are judged by (``compare.measure``).
         knobs: names of their parameters.
     """
@@ -99,7 +107,8 @@ def publish_searches(client: MlflowClient, measure: str, knobs: Iterable[str]) -
         ),
         _line(1, keys.curve("val_mse"), "validation MSE", "log"),
     ]
-    content = state(_CANDIDATE, 0) | {
+    own = f"{_CANDIDATE} AND tags.`{TAG_REGISTERED}` = '{registered}'"
+    content = state(own, 0) | {
         "orderByKey": f"metrics.`{found}_distance`",
         "orderByAsc": True,
         "selectedColumns": [f"metrics.`{found}`", *(f"params.`{knob}`" for knob in knobs)],
@@ -110,7 +119,7 @@ def publish_searches(client: MlflowClient, measure: str, knobs: Iterable[str]) -
         ],
         "runListHidden": False,
     }
-    _store(client, SEARCHES, "Searches for a recipe", content)
+    _store(client, f"{SEARCHES}-{registered}", f"Searches of {registered}", content)
 
 
 def _store(client: MlflowClient, key: str, name: str, content: dict[str, Any]) -> None:
