@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from clarity.errors import ClarityError
-from clarity.ingest.folder import in_order, pictures_below
-from clarity.ingest.layouts import Layout, Place, recognise
-from clarity.ingest.masks import pair, set_apart
+from clarity.ingest.folder import in_order, pictures_below, read_layout
+from clarity.ingest.layouts import Place
 from clarity.ingest.words import ANOMALOUS, SPLITS, folded
 from clarity.params import Data
 
@@ -29,7 +28,7 @@ def plan(data: Data, pictures: Iterable[tuple[str, str]]) -> list[PurePosixPath]
     """
     root = Path(data.path)
     there = sorted(pictures_below(root), key=in_order) if root.is_dir() else []
-    before = _read(data, there).places if there else {}
+    before = _read(data, there) if there else {}
     homes = _homes(data, before)
     classes = any(place.label is not None for place in before.values())
     places: list[PurePosixPath] = []
@@ -45,20 +44,13 @@ def plan(data: Data, pictures: Iterable[tuple[str, str]]) -> list[PurePosixPath]
     return places
 
 
-def _read(data: Data, pictures: Sequence[PurePosixPath]) -> Layout:
+def _read(data: Data, pictures: Sequence[PurePosixPath]) -> dict[PurePosixPath, Place]:
     """What `ingest` reads of these pictures.
 
     Raises:
         ClarityError: it refuses them.
     """
-    apart: Sequence[PurePosixPath] = []
-    where = ""
-    if data.normal is None or data.normal:
-        pictures, apart, where = set_apart(data.path, pictures, data.masks)
-    layout = recognise(data.path, pictures, data.normal, data.anomalous)
-    if apart:
-        pair(data.path, layout.places, apart, where)
-    return layout
+    return read_layout(data.path, pictures, data.normal, data.anomalous, data.masks)[0]
 
 
 def _homes(data: Data, places: dict[PurePosixPath, Place]) -> list[PurePosixPath]:
@@ -89,7 +81,7 @@ def _check(
     before: dict[PurePosixPath, Place],
     planned: Sequence[PurePosixPath],
 ) -> None:
-    after = _read(data, sorted({*there, *planned}, key=in_order)).places
+    after = _read(data, sorted({*there, *planned}, key=in_order))
     for path in planned:
         place = after.get(path)
         if place is None or place.role != "pool" or place.label:

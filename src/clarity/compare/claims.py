@@ -111,7 +111,7 @@ def sizes(results: Results, family: str) -> tuple[ModelResults, ModelResults] | 
 
 
 def confounded(models: Sequence[ModelResults]) -> str:
-    """Why a comparison of these sizes is not about size alone; empty where nothing else differs."""
+    """What of latent and loss differs between compared models; empty where neither does."""
     latents = [model.latent for model in models]
     losses = dict.fromkeys(model.loss for model in models)
     found = []
@@ -121,7 +121,7 @@ def confounded(models: Sequence[ModelResults]) -> str:
             "elements, so the bottleneck may be what differs"
         )
     if len(losses) > 1:
-        found.append(f"the sizes were trained with different losses, {listed(list(losses))}")
+        found.append(f"they were trained with different losses, {listed(list(losses))}")
     return f"confounded: {'; '.join(found)}" if found else ""
 
 

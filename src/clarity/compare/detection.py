@@ -69,18 +69,17 @@ def chosen(results: Results, best: ModelResults | None) -> str:
 
 def _chosen_by(results: Results) -> list[str]:
     """The kinds of ``val`` that its mean is over: see `clarity.evaluate.unseen.unseen_kind`."""
-    known = results.kinds_of("val")
-    return [kind for kind in known if kind in results.kinds_of("gate")] or known
+    known, judged = results.kinds_of("val"), results.kinds_of("gate")
+    return [kind for kind in known if kind in judged] or known
 
 
 def _seen(results: Results, told: bool) -> str:
     """What the scores in use had seen of the kinds that they are judged by."""
-    known = results.kinds_of("val")
-    common = [kind for kind in known if kind in results.kinds]
+    common = results.kinds_in_val
     if not common:
         return (
-            f"The scores were fitted to {listed(known)} and have seen none of the kinds of the "
-            "test split: both columns are of kinds never seen."
+            f"The scores were fitted to {listed(results.kinds_of('val'))} and have seen none of "
+            "the kinds of the test split: both columns are of kinds never seen."
         )
     if not told:
         return (

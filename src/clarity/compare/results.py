@@ -181,7 +181,12 @@ class Results:
     @cached_property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of anomaly in the test split, sorted."""
-        return tuple(sorted(set(self.test.loc[self.test["label"] == 1, "kind"])))
+        return tuple(self.kinds_of("test"))
+
+    @cached_property
+    def kinds_in_val(self) -> list[str]:
+        """Those of them that ``val`` had, by which scores are fitted and chosen."""
+        return [kind for kind in self.kinds_of("val") if kind in self.kinds]
 
     def kinds_of(self, split: str) -> list[str]:
         """Kinds of anomaly in a split, sorted."""

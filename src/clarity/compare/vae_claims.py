@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clarity.compare.budgets import SAME
-from clarity.compare.claims import Claim, Comparison, Key, judge
+from clarity.compare.budgets import withheld
+from clarity.compare.claims import Claim, Comparison, Key, confounded, judge
 from clarity.compare.results import POPULATIONS, ModelResults, Results, inside
 from clarity.params import Compare
 from clarity.statistics import Interval, log_ratio_interval, training_log_ratio_interval
@@ -121,16 +121,11 @@ def _compared(
 
 def _other(vae: ModelResults, ae: ModelResults) -> str:
     """What else than the prior differs between the two; empty where nothing does."""
-    found = []
-    if vae.loss != ae.loss:
-        found.append(f"trained with different losses, {ae.name} with {ae.loss}")
-    spent = [
-        sum(budget.epochs for budget in model.spent("alike")) / len(model.trainings)
-        for model in (vae, ae)
-    ]
-    if max(spent) > min(spent) * (1 + SAME):
-        found.append(f"not trained alike, {spent[0]:.4g} against {spent[1]:.4g} epochs")
-    return f"confounded: {'; '.join(found)}" if found else ""
+    told = confounded((ae, vae))
+    unlike = withheld((ae, vae), "alike")
+    if not (told and unlike):
+        return told or (f"confounded: {unlike}" if unlike else "")
+    return f"{told}; {unlike}"
 
 
 def pairs(results: Results) -> Iterator[tuple[ModelResults, ModelResults]]:

@@ -187,8 +187,8 @@ def finding_sentence(finding: Finding, results: Results) -> str:
 def _known(finding: Finding, results: Results) -> str:
     """Whether its scores have seen the kinds; without a fused one they were chosen by them."""
     both = finding.subject.best_score, finding.reference.best_score
-    common = set(results.kinds_of("val")) & set(results.kinds)
-    return "by which the score was chosen" if FUSED not in both and common else "never seen"
+    chosen = FUSED not in both and results.kinds_in_val
+    return "by which the score was chosen" if chosen else "never seen"
 
 
 def _what_follows(finding: Finding) -> str:

@@ -70,28 +70,47 @@ def open_source(
                 f"{root}: the name {str(name)!a} holds bytes that are not UTF-8 or control "
                 "characters; rename it"
             )
-    apart: Sequence[PurePosixPath] = []
-    if normal is None or normal:
-        pictures, apart, where = set_apart(folder, pictures, masks)
-    layout = recognise(folder, pictures, normal, anomalous)
-    notes = [layout.said]
-    paired: dict[PurePosixPath, PurePosixPath] = {}
-    if apart:
-        paired, said = pair(folder, layout.places, apart, where)
-        notes.append(said)
+    places, paired, notes = read_layout(folder, pictures, normal, anomalous, masks)
     source = Source(
         items=iter(()),
         licence="the user's own data; not stated",
         credit="not stated",
-        total=len(pictures),
+        total=len(places),
         notes=notes,
-        annotated=any(place.kind for place in layout.places.values()),
+        annotated=any(place.kind for place in places.values()),
     )
     if others:
         kinds = ", ".join(sorted(others))
         source.notes.append(f"{sum(others.values())} files skipped that are no pictures ({kinds})")
-    source.items = read_places(root, layout.places, paired, source.inputs)
+    source.items = read_places(root, places, paired, source.inputs)
     return source
+
+
+def read_layout(
+    folder: str,
+    pictures: Sequence[PurePosixPath],
+    normal: Sequence[str] | None = None,
+    anomalous: Sequence[str] | None = None,
+    masks: str | None = None,
+) -> tuple[dict[PurePosixPath, Place], dict[PurePosixPath, PurePosixPath], list[str]]:
+    """The place of every picture that is no mask, the masks of those that have one, and what to
+    say aloud.
+
+    Args:
+        folder, normal, anomalous, masks: as for `open_source`.
+        pictures: paths below ``folder``, in order.
+
+    Raises:
+        ClarityError: a layout that is not clear.
+    """
+    apart: Sequence[PurePosixPath] = []
+    if normal is None or normal:
+        pictures, apart, where = set_apart(folder, pictures, masks)
+    layout = recognise(folder, pictures, normal, anomalous)
+    if not apart:
+        return layout.places, {}, [layout.said]
+    paired, said = pair(folder, layout.places, apart, where)
+    return layout.places, paired, [layout.said, said]
 
 
 def pictures_below(root: Path) -> list[PurePosixPath]:
