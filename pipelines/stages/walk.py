@@ -1,4 +1,4 @@
-"""Stages in the graph's order, several at once, whoever runs them."""
+"""Stages behind what they need, several at once, whoever runs them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from pipelines.processes import groups
 from pipelines.stages.graph import Graph
+from pipelines.stages.order import longest_first
 
 
 class Begun(Protocol):
@@ -25,7 +26,7 @@ class Begun(Protocol):
 def walk(
     graph: Graph, names: list[str], at_once: int, begin: Callable[[str], Begun]
 ) -> tuple[list[str], dict[str, str]]:
-    """Begin ``names`` as their upstream ends, ``at_once`` of them at a time.
+    """Begin ``names`` as their upstream ends, ``at_once`` of them at a time, longest first.
 
     A stage waits here, not in a queue of what runs it, where it would keep a worker from one that
     is ready. Failed stages keep their dependents from running and nothing else.
@@ -33,7 +34,7 @@ def walk(
     Returns:
         The stages that ended well, in that order, and the cause for each that failed.
     """
-    wanted, waiting = set(names), dict.fromkeys(names)
+    wanted, waiting = set(names), dict.fromkeys(longest_first(graph, names))
     begun: dict[str, Begun] = {}
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
     ended: list[str] = []

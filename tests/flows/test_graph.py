@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from ruamel.yaml import YAML
 from tools import Run, environment, until
 
 from clarity.errors import ClarityError
-from pipelines.stages.graph import read_graph
+from pipelines.stages.graph import Graph, read_graph
 from pipelines.stages.lock import order_lock
+from pipelines.stages.order import longest_first
 from pipelines.stages.stage import StageFailed, run_stage
 
 
@@ -116,3 +118,26 @@ def test_beside_dvc_repro_it_waits_and_says_for_whom(project: Path) -> None:
     with pytest.raises(ClarityError, match=r"dvc\.lock"):
         read_graph(project, said.append)
     assert len(said) == 1
+
+
+def test_what_takes_longest_to_the_end_begins_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = ("small-0", "large-0", "new-0")
+    trained = {f"train@{name}": frozenset({"ingest"}) for name in models}
+    judged = {f"evaluate@{name}": frozenset({f"train@{name}"}) for name in models}
+    graph = Graph({"ingest": frozenset(), **trained, **judged, "compare": frozenset(judged)}, {})
+    names = list(graph.upstream)
+    never = ["new-0", "large-0", "small-0"]  # in the order of params.yaml, the last one first
+    assert [n for n in longest_first(graph, names) if n in trained] == [f"train@{n}" for n in never]
+
+    Path("mlruns/timings").mkdir(parents=True)
+    for name, seconds in (("small-0", 40), ("large-0", 20)):
+        took = {"train_seconds": seconds, "evaluate_seconds": 5}
+        Path(f"mlruns/timings/{name}.json").write_text(json.dumps(took))
+    ordered = [n for n in longest_first(graph, names) if "@" in n]
+    assert ordered[0] == "train@new-0"
+    assert ordered[2:4] == ["train@small-0", "train@large-0"]
+    Path("mlruns/timings/small-0.json").write_text("{torn")
+    assert sorted(longest_first(graph, names)) == sorted(names)
