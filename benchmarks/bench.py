@@ -44,6 +44,7 @@ PARTS: dict[str, tuple[str, list[str], list[str]]] = {
     "stages": ("Around the computing", ["stages.py"], ["--rounds", "1"]),
     "flows": ("As a flow", ["flows.py"], ["--repeats", "1", "--seconds", "5"]),
     "data": ("Many images", ["data.py"], ["--images", "10000", "--jpegs", "500"]),
+    "growth": ("Growth", ["growth.py"], ["--runs", "300", "--models", "2", "--models", "8"]),
     "scoring": ("Scoring", ["scoring.py"], ["--images", "256"]),
 }
 VERSIONS = ("torch", "torchvision", "numpy", "dvc", "mlflow", "prefect")

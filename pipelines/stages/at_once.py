@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clarity.errors import ClarityError
-from clarity.params import load_params
+from clarity.params import Params, load_params
 from pipelines.processes.home import cores, gpu_memory, memory
 
 #: Bytes of memory that a stage may take: the largest of the default models takes 3.2 GB.
@@ -20,14 +20,21 @@ def check_parallel(max_parallel: int) -> None:
     Raises:
         ClarityError: ``max_parallel`` × ``threads`` exceeds the cores, or params.yaml is broken.
     """
-    threads = load_params().threads
+    params = load_params()
+    each = _threads(params)
     if max_parallel < 1:
         raise ClarityError(f"max_parallel={max_parallel}: at least 1 stage at once")
-    if max_parallel > 1 and max_parallel * threads > cores():
+    if max_parallel > 1 and max_parallel * each > cores():
+        more = f" × processes={each // params.threads}" if each > params.threads else ""
         raise ClarityError(
-            f"max_parallel={max_parallel} × threads={threads} (params.yaml) is more than the "
-            f"{cores()} cores; lower one of them (other threads mean other last bits)"
+            f"max_parallel={max_parallel} × threads={params.threads}{more} (params.yaml) is more "
+            f"than the {cores()} cores; lower one of them (other threads mean other last bits)"
         )
+
+
+def _threads(params: Params) -> int:
+    """Of the stage that has most."""
+    return params.threads * max(model.processes for model in params.models.values())
 
 
 def fitting(max_parallel: int | None, say: Callable[[str], None]) -> int:
@@ -43,7 +50,7 @@ def fitting(max_parallel: int | None, say: Callable[[str], None]) -> int:
         ClarityError: fewer than one is asked for, or params.yaml is broken.
     """
     params = load_params()
-    most = max(1, cores() // params.threads)
+    most = max(1, cores() // _threads(params))
     if max_parallel is None:
         room = memory() // EACH
         if params.device != "cpu" and (free := gpu_memory()) is not None:

@@ -40,8 +40,10 @@ def project_first(context: typer.Context) -> None:
     """Refuse what speaks of a project where there is none, before anything is made there."""
     from clarity.address import VARIABLE, project_root
     from clarity.layout import GRAPH
-    from clarity.processes import end_with_starter
+    from clarity.processes import end_with_starter, follows
 
+    if follows():  # it ends with the process that leads
+        return
     end_with_starter()
     command = context.invoked_subcommand
     stored = command in STORED and os.environ.get(VARIABLE)
@@ -124,10 +126,13 @@ def train(model: Model, seed: Seed) -> None:
     """Train one model from one seed."""
     from clarity.inputs import unchanged
     from clarity.layout import Training
-    from clarity.processes import one_at_a_time
+    from clarity.processes import follows, one_at_a_time
     from clarity.tracking.live import LiveMirror
-    from clarity.train.stage import train
+    from clarity.train.stage import follow, train
 
+    if follows():
+        follow(model, seed)
+        return
     alone = one_at_a_time(Training(model, seed))
     declared = unchanged("train", model=model, seed=seed)
     with alone, declared, LiveMirror.of_training(model, seed) as mirror:

@@ -23,6 +23,9 @@ from clarity.layout import CHECKPOINTS, Training
 STAGE = "DVC_STAGE"
 #: Set for a process whose output is followed line by line: a training says every epoch.
 FOLLOWED = "CLARITY_FOLLOWED"
+#: What `torchrun` sets for each process of a training, and a training for those it starts itself:
+#: which it is, how many there are, and which of its machine's it is.
+RANK, SIZE, LOCAL = "RANK", "WORLD_SIZE", "LOCAL_RANK"
 #: Locks that this process holds until its end.
 _HELD: list[FileLock] = []
 #: Seconds between two looks at a starter, and from SIGTERM until a process that goes on is ended.
@@ -80,6 +83,11 @@ def when_gone(owner: Mapping[str, int | float | str], then: Callable[[], None]) 
         then()
 
     threading.Thread(target=watch, name="watch-starter", daemon=True).start()
+
+
+def follows() -> bool:
+    """Whether this process was started to help another one, which leads, with its training."""
+    return os.environ.get(RANK, "0") != "0" and SIZE in os.environ
 
 
 def end_with_starter() -> None:

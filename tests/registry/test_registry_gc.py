@@ -128,7 +128,7 @@ def test_a_project_touches_nothing_of_another_in_the_same_store(
     now = {run.info.run_id: run for run in runs.all_runs(client, experiment)}
     for run_id, run in before.items():
         assert now[run_id].to_dictionary() == run.to_dictionary()
-    theirs = owner.own(client, "bolts", now.values())
+    theirs = list(owner.own(client, "bolts", now.values()))
     assert {run.info.run_id for run in theirs} == now.keys() - before.keys()
     names = ["comparison", "pca-2-0", "pca-4-0", "pca-8-0"]
     assert sorted(str(run.info.run_name) for run in theirs) == names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import os
 import shutil
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ import pytest
 import torch
 from data_helpers import SHAPE
 from PIL import Image
-from ruamel.yaml import YAML
 from safetensors.torch import load_file
+from tiny import MODELS, Change, rows
 
 import clarity
 from clarity.errors import ClarityError
@@ -36,50 +35,6 @@ from clarity.train.listener import NullListener
 from clarity.train.stage import train
 from pipelines.processes.runs import told
 from pipelines.stages.stage import EPOCH
-
-ROOT = Path(__file__).parent.parent.parent
-MODELS = {
-    "fcn": {"family": "fcn", "widths": [16], "latent": 3},
-    "conv": {"family": "conv", "widths": [4, 8]},
-    "ae": {"family": "ae", "widths": [4, 8], "latent": 6},
-    "vae": {"family": "vae", "widths": [4, 8], "latent": 6},
-    "pca": {"family": "pca", "latent": 3},
-}
-Change = Callable[..., None]
-
-
-@pytest.fixture
-def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
-    """A tiny project to work in, and a function that changes its params.yaml."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    random = np.random.default_rng(0)
-    Path("data/processed").mkdir(parents=True)
-    ramp = np.linspace(0, 200, 64, dtype=np.float64)[:, None, None]
-    for split, count in (("train", 20), ("val", 10), ("gate", 1), ("test", 1)):
-        faces = ramp * random.uniform(0.2, 1, (count, 1, 1, 3)) + random.uniform(
-            0, 50, (count, 64, 64, 3)
-        )
-        np.save(f"data/processed/{split}.npy", faces.astype(np.uint8))
-    content = YAML(typ="safe").load((ROOT / "tests/params.yaml").read_text())
-    content |= {"threads": 1, "device": "cpu", "models": MODELS}
-    content["train"] |= {
-        "epochs": 3, "compute": None, "batch_size": 8, "grids": 3, "patience": 3,
-    }  # fmt: skip
-
-    def write(**train: Any) -> None:
-        content["train"] |= train
-        with Path("params.yaml").open("w") as handle:
-            YAML().dump(content, handle)
-
-    write()
-    return write
-
-
-def rows(name: str) -> list[dict[str, float]]:
-    with Training(name, 0).curves.open() as handle:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -35,11 +35,14 @@ class Autoencoder(nn.Module, ABC):
             `clarity.models.loss`.
         replayable: whether a training step is the same operations every time, without draws and
             whatever ``progress`` is, so that a GPU may record and replay it.
+        share: where several processes train one network, how many images the whole batch has and
+            which of them are ``x``, so that draws can be the whole batch's; None: all of them.
     """
 
     latent_size: int
     parts: tuple[str, ...] = ()
     replayable: bool = False
+    share: tuple[int, slice] | None = None
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

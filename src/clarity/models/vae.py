@@ -100,7 +100,9 @@ class Variational(Autoencoder):
         """
         mean, log_variance = self.posterior(x if given is None else given)
         device = mean.device if generator is None else generator.device
-        noise = torch.randn(mean.shape, generator=generator, device=device).to(mean.device)
+        count, mine = self.share or (len(mean), slice(None))
+        noise = torch.randn((count, *mean.shape[1:]), generator=generator, device=device)
+        noise = noise[mine].to(mean.device)
         z = mean.float() + torch.exp(log_variance.float() / 2) * noise
         squared = (self.decode(z).float() - x.float()).square().flatten(1)
         dimensions = squared.shape[1]

@@ -122,6 +122,8 @@ class Model(Section):
     latent: Positive | None = None
     #: Keyword arguments of the constructor, for a network of one's own.
     arguments: dict[str, Argument] = Field(default_factory=dict)
+    #: That share every batch of one training (docs/training.md).
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
     train: TrainOverrides = TrainOverrides()
 
     @property
@@ -146,6 +148,8 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Model:
+        if self.processes > 1 and self.traits.fitted:
+            raise ValueError(f"processes is for what is trained in steps, not for {self.family}")
         if self.arguments and not self.own:
             raise ValueError("arguments are for networks of one's own only")
         if self.own:

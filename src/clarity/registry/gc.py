@@ -33,7 +33,7 @@ from clarity.tracking.publish import publish_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import RunInfo
 
 #: A weights file in a dvc.lock, and its digest.
 _WEIGHTS = re.compile(
@@ -48,7 +48,7 @@ class Plan:
     """What would be deleted."""
 
     versions: list[Version] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
+    runs: list[RunInfo] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
     checkpoints: list[Path] = field(default_factory=list)
 
@@ -89,15 +89,15 @@ def _plan(registry: Registry, needed: set[str], params: Params) -> Plan:
         else:
             plan.versions.append(version)
     going = {version.run_id for version in plan.versions} - kept
-    known = runs.all_runs(client, experiment_id(client))
+    known = runs.all_runs(client, experiment_id(client), KIND=keys.TRAINING)
     for run in owner.own(client, registry.name, known):
         tags, run_id = run.data.tags, run.info.run_id
-        if tags.get(keys.KIND) != keys.TRAINING or run_id in kept or runs.is_alive(run):
+        if run_id in kept or runs.is_alive(run):
             continue
         current = tags.get(keys.CURRENT) == "true" and run_id not in going
         if not current or runs.is_deleted(run):
-            plan.runs.append(run)
-    gone = {run.info.run_id for run in plan.runs} | going
+            plan.runs.append(run.info)
+    gone = {run.run_id for run in plan.runs} | going
     plan.models = [model for model, run_id in _models(client) if run_id in gone]
     plan.checkpoints = list(_checkpoints(params))
     return plan
@@ -139,7 +139,7 @@ def _checkpoints(params: Params) -> Iterator[Path]:
     if not CHECKPOINTS.is_dir() or any(map(busy, CHECKPOINTS.glob("*.lock"))):
         return
     from clarity.models.device import prepare
-    from clarity.train.fingerprint import fingerprint
+    from clarity.train.fingerprint import fingerprint, whoever_trains
     from clarity.train.setup import resolve_precision
 
     device = prepare(params.device, params.threads)
@@ -148,7 +148,7 @@ def _checkpoints(params: Params) -> Iterator[Path]:
         for seed in params.seeds:
             with suppress(OSError, ClarityError):  # no data yet: nothing goes on either
                 kind = resolve_precision(params.recipe(model).precision, device)
-                wanted.add(fingerprint(params, model, seed, device, kind)["fingerprint"])
+                wanted.add(whoever_trains(fingerprint(params, model, seed, device, kind)))
     for path in sorted(CHECKPOINTS.iterdir()):
         if path.is_dir() and path.name not in wanted:
             yield path
@@ -158,8 +158,8 @@ def _told(plan: Plan) -> Iterator[str]:
     for version in plan.versions:
         yield f"version {version.number} ({version.name}): no alias, no {LOCK} names its weights"
     for run in plan.runs:
-        name = printable(run.info.run_name or "?")
-        yield f"run {run.info.run_id[:12]} ({name}): superseded or never finished"
+        name = printable(run.run_name or "?")
+        yield f"run {run.run_id[:12]} ({name}): superseded or never finished"
     for path in plan.checkpoints:
         size = sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
         yield f"{path}: {size / 1e6:,.1f} MB, of no training of params.yaml"
@@ -175,8 +175,8 @@ def _delete(client: MlflowClient, registry: Registry, plan: Plan, say: Say) -> N
     for model in plan.models:
         client.delete_logged_model(model)
     for run in plan.runs:
-        if not runs.is_deleted(run):
-            client.delete_run(run.info.run_id)
+        if run.lifecycle_stage != "deleted":
+            client.delete_run(run.run_id)
     for path in plan.checkpoints:
         shutil.rmtree(path, ignore_errors=True)
     say(
@@ -196,7 +196,7 @@ def _free(client: MlflowClient, plan: Plan) -> bool:
     store: Any = client._tracking_client.store
     if not hasattr(store, "_hard_delete_run"):
         return False
-    places = [run.info.artifact_uri for run in plan.runs]
+    places = [run.artifact_uri for run in plan.runs]
     places += [
         store.get_logged_model(model, allow_deleted=True).artifact_location for model in plan.models
     ]
@@ -207,5 +207,5 @@ def _free(client: MlflowClient, plan: Plan) -> bool:
     for model in plan.models:
         store._hard_delete_logged_model(model)
     for run in plan.runs:
-        store._hard_delete_run(run.info.run_id)
+        store._hard_delete_run(run.run_id)
     return True

@@ -6,7 +6,7 @@ carries it as a tag. A project marks, supersedes, trashes and collects its own r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from clarity.score.registered import TAG_REGISTERED
@@ -17,28 +17,26 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-def own(client: MlflowClient, name: str, found: Iterable[Run]) -> list[Run]:
+def own(client: MlflowClient, name: str, found: Iterable[Run]) -> Iterator[Run]:
     """Those of the runs that belong to the registered model ``name``, in their order.
 
     A run from before the tag belongs to every model that has a version of it. One that is nobody's
     version (a training that never finished, the comparison) belongs to the only registered model
     there is; with several nobody knows, and it is left alone.
     """
-    runs = list(found)
-    makers: dict[str, set[str]] = {}
+    makers: dict[str, set[str]] | None = None
     alone = True
-    if any(TAG_REGISTERED not in run.data.tags for run in runs):
-        makers = models_of_runs(client)
-        alone = not others(client, name)
-
-    def mine(run: Run) -> bool:
+    for run in found:
         said = run.data.tags.get(TAG_REGISTERED)
-        if said is not None:
-            return said == name
-        models = makers.get(run.info.run_id)
-        return alone if models is None else name in models
-
-    return [run for run in runs if mine(run)]
+        if said is None:
+            if makers is None:
+                makers, alone = models_of_runs(client), not others(client, name)
+            models = makers.get(run.info.run_id)
+            mine = alone if models is None else name in models
+        else:
+            mine = said == name
+        if mine:
+            yield run
 
 
 def models_of_runs(client: MlflowClient) -> dict[str, set[str]]:

@@ -134,9 +134,9 @@ def record(report: Report, batch: str, version: str, *, anomalous: int, flow_run
     experiment = experiment_id(client, EXPERIMENT)
     # Another project in the same store has a version of this number too.
     same = client.search_runs([experiment], f"tags.`clarity.version` = '{version}'")
-    found = owner.own(client, name, same)
-    if found:
-        run = found[0]
+    known = next(owner.own(client, name, same), None)
+    if known:
+        run = known
     else:
         tags = {"clarity.version": version, TAG_REGISTERED: name}
         run = client.create_run(experiment, run_name=f"version {version}", tags=tags)
@@ -157,6 +157,6 @@ def record(report: Report, batch: str, version: str, *, anomalous: int, flow_run
     client.log_batch(run.info.run_id, metrics=metrics)
     client.set_tag(run.info.run_id, "clarity.flow_run", flow_run)
     client.set_tag(run.info.run_id, mark, str(step))
-    if not found:
+    if not known:
         client.set_terminated(run.info.run_id)
     return str(run.info.run_id)

@@ -65,7 +65,7 @@ def recipe(provenance: Mapping[str, Any]) -> dict[str, str]:
     values: dict[str, Any] = {
         **parameters.get("model", {}),
         "seed": parameters.get("seed"),
-        **{name: provenance.get(name) for name in ("device", "threads", "torch")},
+        **{name: provenance.get(name) for name in ("device", "threads", "processes", "torch")},
         **dict(flatten(parameters.get("train", {}), "train")),
     }
     return {

@@ -175,7 +175,7 @@ class LiveMirror:
         params = facts.recipe(provenance)
         name = self._training.name
         same = runs.of_fingerprint(client, experiment, name, fingerprint)
-        found = owner.own(client, self._params.gate.name, same)
+        found = list(owner.own(client, self._params.gate.name, same))
         if found:
             run = found[0]
             if runs.is_deleted(run):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +124,6 @@ class Publisher:
         self.data = data
         self.numbers = numbers
         self.commit = facts.commit()
-        self.runs = owner.own(client, self.model, runs.all_runs(client, self.experiment))
         self.versions: dict[str, versions.Published] = {}
         self.epochs: list[int] = []
 
@@ -143,8 +142,17 @@ class Publisher:
                 versions.mend(self.client, self.model, self.versions[one.identity].number, one)
         self._supersede(kept)
         comparison.publish(
-            self.client, self.experiment, self.model, self.runs, everything, self.commit
+            self.client,
+            self.experiment,
+            self.model,
+            list(self._own(runs.all_runs(self.client, self.experiment, KIND=keys.COMPARISON))),
+            everything,
+            self.commit,
         )
+
+    def _own(self, found: Iterable[Run]) -> Iterator[Run]:
+        """Of runs in a store that other projects may share, this project's."""
+        return owner.own(self.client, self.model, found)
 
     def _registered_model(self) -> None:
         from mlflow.exceptions import MlflowException
@@ -194,14 +202,11 @@ class Publisher:
 
     def _run(self, one: Facts) -> Run:
         """The run of a training's fingerprint: found, brought back from the trash, or made."""
-        for run in self.runs:
-            tags = run.data.tags
-            if tags.get(keys.KIND) != keys.TRAINING or runs.is_alive(run):
+        whose = one.training.name, one.tags[TAG_FINGERPRINT]
+        for run in self._own(runs.of_fingerprint(self.client, self.experiment, *whose)):
+            if runs.is_alive(run):
                 continue
-            same = (TAG_FINGERPRINT, "mlflow.runName")
-            if any(tags.get(key) != one.tags[key] for key in same):
-                continue
-            if tags.get(keys.CONTENT) is None and not self._agrees(run, one):
+            if run.data.tags.get(keys.CONTENT) is None and not self._agrees(run, one):
                 continue  # a live mirror of other numbers; it is tidied away below
             if runs.is_deleted(run):
                 self.client.restore_run(run.info.run_id)
@@ -320,9 +325,10 @@ class Publisher:
 
     def _supersede(self, kept: Mapping[str, str]) -> None:
         """Mark older runs as such; what never finished goes to MLflow's trash."""
-        for run in self.runs:
+        left = runs.all_runs(self.client, self.experiment, KIND=keys.TRAINING, SUPERSEDED_BY=None)
+        for run in list(self._own(left)):  # marked ones leave the pages behind them shorter
             tags, run_id = run.data.tags, run.info.run_id
-            if tags.get(keys.KIND) != keys.TRAINING or run_id in kept.values():
+            if run_id in kept.values():
                 continue
             if runs.is_deleted(run) or runs.is_alive(run):
                 continue

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from clarity.processes import since_boot
-from clarity.score.registered import TAG_FINGERPRINT, TAG_NAME
 from clarity.store import paged
 from clarity.tracking import keys
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Most metrics that MLflow takes in one call.
 BATCH = 1000
+#: Runs that are read at once: each comes with all its metrics, some hundreds.
+PAGE = 100
 #: Most parameters or tags that MLflow takes in one call.
 SMALL_BATCH = 100
 
@@ -32,35 +33,46 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def all_runs(client: MlflowClient, experiment: str) -> list[Run]:
-    """Every run that Clarity made in an experiment, newest first, deleted ones too."""
+def all_runs(client: MlflowClient, experiment: str, **tags: str | None) -> Iterator[Run]:
+    """Runs that Clarity made in an experiment, newest first, deleted ones too, a page at a time.
+
+    Args:
+        tags: that they have, by the names in `keys`; None: that they do not have.
+    """
     from mlflow.entities import ViewType
+    from mlflow.exceptions import MlflowException
+
+    asked = [f"tags.`{keys.KIND}` LIKE '%'"]
+    for name, value in tags.items():
+        key = getattr(keys, name)
+        asked.append(f"tags.`{key}` IS NULL" if value is None else f"tags.`{key}` = '{value}'")
 
     def page(token: str | None) -> PagedList[Run]:
         return client.search_runs(
             [experiment],
-            f"tags.`{keys.KIND}` LIKE '%'",
+            " AND ".join(asked),
             ViewType.ALL,
-            max_results=1000,
+            max_results=PAGE,
             order_by=["attributes.start_time DESC"],
             page_token=token,
         )
 
-    return list(paged(page))
+    try:
+        yield from paged(page)
+    except MlflowException as error:
+        lacking = [getattr(keys, name) for name, value in tags.items() if value is None]
+        if not lacking or error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        # A server from before March 2026, which cannot be asked for what is not there.
+        asked = [one for one in asked if not one.endswith("IS NULL")]
+        yield from (run for run in paged(page) if not set(lacking) & set(run.data.tags))
 
 
-def of_fingerprint(client: MlflowClient, experiment: str, name: str, fingerprint: str) -> list[Run]:
+def of_fingerprint(
+    client: MlflowClient, experiment: str, name: str, fingerprint: str
+) -> Iterator[Run]:
     """Runs of one training, newest first; one of each project, unless two processes made it."""
-    from mlflow.entities import ViewType
-
-    found = client.search_runs(
-        [experiment],
-        f"tags.`{TAG_FINGERPRINT}` = '{fingerprint}' AND tags.`{TAG_NAME}` = '{name}'"
-        f" AND tags.`{keys.KIND}` = '{keys.TRAINING}'",
-        ViewType.ALL,
-        order_by=["attributes.start_time DESC"],
-    )
-    return list(found)
+    return all_runs(client, experiment, KIND=keys.TRAINING, FINGERPRINT=fingerprint, NAME=name)
 
 
 def is_deleted(run: Run) -> bool:

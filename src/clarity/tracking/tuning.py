@@ -81,9 +81,9 @@ def _milliseconds(at: datetime | None) -> int | None:
 
 def _of_study(client: MlflowClient, experiment: str, search: Search) -> dict[str, str]:
     """Run ids by candidate; the search's own under the empty name."""
-    known = [run for run in runs.all_runs(client, experiment) if STUDY in run.data.tags]
+    known = runs.all_runs(client, experiment, KIND=keys.TUNING)
     name = search.params.gate.name
-    own = owner.own(client, name, known)
+    own = [run for run in owner.own(client, name, known) if STUDY in run.data.tags]
     for run in own:  # from before the tag, by which the view finds them
         if TAG_REGISTERED not in run.data.tags and not runs.is_deleted(run):
             runs.log(client, run.info.run_id, tags={TAG_REGISTERED: name})

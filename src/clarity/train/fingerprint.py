@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,9 +22,8 @@ def fingerprint(
 
     ``fingerprint`` is the SHA-256 of all the rest: the data's bytes, the model's own parameters
     with its recipe resolved, the code that dvc.yaml declares for ``train`` as it was imported, that
-    of a network of one's own, torch's version, the device and the threads. Two trainings with one
-    fingerprint give the same
-    bytes on one machine.
+    of a network of one's own, torch's version, the device, the threads and, where there are
+    several, the processes. Two trainings with one fingerprint give the same bytes on one machine.
 
     Args:
         params: the checked parameters.
@@ -32,7 +32,7 @@ def fingerprint(
         device: what ``device`` came to.
         precision: what ``precision`` came to, ``fp32`` or ``bf16``.
     """
-    spec = params.model(model).model_dump(mode="json", exclude={"train"})
+    spec = params.model(model).model_dump(mode="json", exclude={"train", "processes"})
     recipe = params.recipe(model).model_dump(mode="json") | {"precision": precision}
     family = params.model(model).family
     own = params.model(model).own
@@ -46,5 +46,17 @@ def fingerprint(
         "device": device.type,
         "threads": params.threads,
     }
+    if (processes := params.model(model).processes) > 1:
+        content["processes"] = processes
+    return content | {"fingerprint": _digest(content)}
+
+
+def whoever_trains(provenance: Mapping[str, Any]) -> str:
+    """The fingerprint by one process: a checkpoint goes on under another number of them."""
+    left_out = ("fingerprint", "processes")
+    return _digest({key: value for key, value in provenance.items() if key not in left_out})
+
+
+def _digest(content: Mapping[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return content | {"fingerprint": sha256_bytes(text.encode())}
+    return sha256_bytes(text.encode())

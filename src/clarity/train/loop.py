@@ -30,6 +30,7 @@ from clarity.train.augment import augment, noisy, relight
 from clarity.train.budget import Budget
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.data import Images
+from clarity.train.parallel import Team
 from clarity.train.schedule import learning_rate
 from clarity.train.step import Step, autocast
 
@@ -56,6 +57,8 @@ class Setting:
     train: Images
     val: Images
     budgets: Mapping[str, Budget]
+    #: The processes that share every batch; None: this one alone.
+    team: Team | None = None
 
 
 def generator(*key: int) -> torch.Generator:
@@ -101,9 +104,9 @@ def fit(
         )
         state.speeds.append(0.0)
     on_epoch(state, resumed is not None)
-    step = Step(network, optimizer, recipe, setting.precision)
+    step = Step(network, optimizer, recipe, setting.precision, setting.team)
 
-    with _signals() as caught:
+    with _signals(leads=setting.team is None or setting.team.rank == 0) as caught:
         while state.step < steps and not _stale(state, setting):
             epoch, first = state.step // batches + 1, state.step % batches
             order = torch.randperm(count, generator=generator(setting.seed, ORDER, epoch))
@@ -232,7 +235,8 @@ def measure(network: Autoencoder, setting: Setting) -> dict[str, float]:
             for part, value in parts.items():
                 totals[part] += value.item() * len(x) / size
         found |= {f"{split}_{name}": value for name, value in totals.items()}
-    return {name: found[name] for name in sorted(found, key=lambda name: "mse" not in name)}
+    row = {name: found[name] for name in sorted(found, key=lambda name: "mse" not in name)}
+    return setting.team.agreed(row) if setting.team else row
 
 
 def judged(row: dict[str, float]) -> float:
@@ -261,10 +265,11 @@ def _diverged(setting: Setting, state: State, rate: float) -> ClarityError:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying of them, so that a step ends and is saved."""
+def _signals(*, leads: bool) -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT instead of dying of them, so that a step ends and is saved; of
+    several processes that train together in the one that leads."""
     caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    if not leads or threading.current_thread() is not threading.main_thread():
         yield caught
         return
     kinds = (signal.SIGTERM, signal.SIGINT)

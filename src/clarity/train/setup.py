@@ -23,6 +23,7 @@ from clarity.train.budget import budgets
 from clarity.train.data import open_images
 from clarity.train.fingerprint import fingerprint
 from clarity.train.loop import Setting
+from clarity.train.parallel import Team
 
 
 @dataclass
@@ -41,11 +42,12 @@ class SetUp:
     provenance: dict[str, Any]
 
 
-def set_up(params: Params, model: str, seed: int, recipe: Train) -> SetUp:
+def set_up(params: Params, model: str, seed: int, recipe: Train, team: Team | None = None) -> SetUp:
     """Prepare the device, open the images and build the network.
 
     Args:
         recipe: `Params.recipe` of the model, or what a trial makes of it.
+        team: the processes that train together; None: this one alone.
 
     Raises:
         ClarityError: bad parameters, data, or a network of one's own that breaks its contract.
@@ -69,7 +71,7 @@ def set_up(params: Params, model: str, seed: int, recipe: Train) -> SetUp:
     batches = math.ceil(len(train) / recipe.batch_size)
     fitted = spec.traits.fitted
     offered = {} if fitted else budgets(recipe, batches, gflop_per_image(network))
-    setting = Setting(model, seed, recipe, precision, device, train, val, offered)
+    setting = Setting(model, seed, recipe, precision, device, train, val, offered, team)
     return SetUp(network, copy.deepcopy(network), setting, provenance)
 
 

@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ from clarity.processes import FOLLOWED
 from clarity.train.budget import ALIKE, COMPUTE
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.components import fit_components
-from clarity.train.fingerprint import fingerprint
+from clarity.train.fingerprint import fingerprint, whoever_trains
 from clarity.train.listener import BestEffort, Listener, NullListener
 from clarity.train.loop import Setting, Weights, fit, measure
+from clarity.train.parallel import Following, Lost, team
 from clarity.train.pictures import save_grid
 from clarity.train.schedule import grid_epochs
 from clarity.train.setup import set_up
@@ -59,18 +61,23 @@ def train(model: str, seed: int, listener: Listener | None = None) -> None:
     if seed not in params.seeds:
         known = ", ".join(map(str, params.seeds))
         raise ClarityError(f"params.yaml: seeds: {seed} is not listed; there are {known}")
-    made = set_up(params, model, seed, recipe)
-    network, averaged, setting = made.network, made.averaged, made.setting
-    provenance = made.provenance
-    checkpoint = Checkpoint(provenance["fingerprint"])
-    reporter = _Reporter(averaged, setting, checkpoint, BestEffort(listener or NullListener()))
-    reporter.listener.started(provenance)
-    with threadpool_limits(params.threads), reporter:
+    with ExitStack() as stack:
+        together = stack.enter_context(team(model, seed, spec.processes, params.device))
+        made = set_up(params, model, seed, recipe, together)
+        network, averaged, setting = made.network, made.averaged, made.setting
+        provenance = made.provenance
+        checkpoint = Checkpoint(whoever_trains(provenance))
+        reporter = _Reporter(averaged, setting, checkpoint, BestEffort(listener or NullListener()))
+        reporter.listener.started(provenance)
+        stack.enter_context(threadpool_limits(params.threads))
+        stack.enter_context(reporter)
         if isinstance(averaged, PrincipalComponents):
             state, best = _fit_pca(averaged, setting, reporter)
         else:
             try:
                 state, best = fit(network, averaged, setting, checkpoint, reporter)
+            except Lost:
+                raise
             except ClarityError:
                 checkpoint.delete()  # it would only diverge again
                 raise
@@ -102,6 +109,24 @@ def train(model: str, seed: int, listener: Listener | None = None) -> None:
         f"of {recipe.epochs if setting.budgets else 1}{_also(setting, state)}, "
         f"{state.seconds:.0f} s"
     )
+
+
+def follow(model: str, seed: int) -> None:
+    """Take a share of another process's training of ``model`` from ``seed``; write nothing.
+
+    Raises:
+        ClarityError: bad parameters or data.
+        SystemExit: the process that leads is gone, and says itself why.
+    """
+    params = load_params()
+    with team(model, seed, params.model(model).processes, params.device) as together:
+        made = set_up(params, model, seed, params.recipe(model), together)
+        checkpoint = Following(whoever_trains(made.provenance))
+        with threadpool_limits(params.threads):
+            try:
+                fit(made.network, made.averaged, made.setting, checkpoint, lambda *_: None)
+            except Lost:
+                sys.exit(1)
 
 
 class _Reporter:

@@ -17,6 +17,7 @@ from clarity.models.base import Autoencoder
 from clarity.models.lean import take_step
 from clarity.models.loss import REPLAYED
 from clarity.params import Train
+from clarity.train.parallel import Team
 
 #: Steps of a batch size that are taken one by one before it is recorded: libraries choose and
 #: allocate in them what a recording may not.
@@ -41,6 +42,7 @@ class Step:
         optimizer: of its parameters; on a GPU with its rates in tensors (`set_rate`).
         recipe: its clipping norm and loss.
         precision: ``fp32`` or ``bf16``.
+        team: that shares every batch; None: this process alone.
     """
 
     def __init__(
@@ -49,14 +51,17 @@ class Step:
         optimizer: torch.optim.Optimizer,
         recipe: Train,
         precision: str,
+        team: Team | None = None,
     ) -> None:
         self._network = network
         self._optimizer = optimizer
         self._clip = recipe.clip
         self._device = next(network.parameters()).device
         self._precision = precision
+        self._team = team
         losses = {recipe.loss} if isinstance(recipe.loss, str) else set(recipe.loss)
-        replays = self._device.type == "cuda" and network.replayable and losses <= REPLAYED
+        alike = network.replayable and losses <= REPLAYED
+        replays = self._device.type == "cuda" and alike and team is None
         self._stream = torch.cuda.Stream(self._device) if replays else None  # type: ignore[no-untyped-call]
         self._taken: dict[int, int] = {}
         self._recorded: dict[int, _Recorded] = {}
@@ -96,12 +101,32 @@ class Step:
         self, x: Tensor, given: Tensor | None, progress: float, draws: torch.Generator
     ) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
-        with autocast(self._device, self._precision):
-            loss, _ = self._network.training_loss(x, progress, draws, given=given)
-        torch.autograd.backward(loss)
+        if self._team is None:
+            self._backward(x, given, progress, draws)
+        else:
+            count, mine = len(x), self._team.share(len(x))
+            self._network.share = count, mine
+            if mine.start < mine.stop:
+                some = None if given is None else given[mine]
+                self._backward(x[mine], some, progress, draws, part=len(x[mine]) / count)
+            self._network.share = None
+            self._team.add_up(list(self._network.parameters()))
         norm = clip(list(self._network.parameters()), self._clip)
         take_step(self._optimizer)
         return norm
+
+    def _backward(
+        self,
+        x: Tensor,
+        given: Tensor | None,
+        progress: float,
+        draws: torch.Generator,
+        part: float = 1.0,
+    ) -> None:
+        """Gradients of the loss of these images, which are this part of a batch."""
+        with autocast(self._device, self._precision):
+            loss, _ = self._network.training_loss(x, progress, draws, given=given)
+        torch.autograd.backward(loss if part == 1 else loss * part)
 
     def _record(
         self, x: Tensor, given: Tensor | None, progress: float, draws: torch.Generator
