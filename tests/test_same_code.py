@@ -42,6 +42,7 @@ def elu(project: Project, tmp_path: Path) -> bytes:
     return (other.path / WEIGHTS).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_queued_experiment_runs_the_code_it_was_queued_with(project: Project, elu: bytes) -> None:
     without_help(project)
     before = (project.path / WEIGHTS).read_bytes()

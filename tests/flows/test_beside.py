@@ -14,6 +14,7 @@ from test_reproduce import DVC, FLOW, outputs, started
 from tools import Run, alive_with, environment, until
 
 
+@pytest.mark.slow
 def test_a_flow_beside_dvc_repro_waits_and_both_end_well(
     project: Path, run: Run, server: str, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_two_at_once_end_as_dvc_repro_does(project: Path, run: Run, tmp_path: Pa
     assert not (project / ".prefect" / "prefect.db").exists()
 
 
+@pytest.mark.slow
 def test_a_lock_torn_by_a_kill_is_put_back_and_a_merges_is_left(
     project: Path, run: Run, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def test_dvcs_table_torn_by_a_kill_is_mended(project: Path, run: Run, server: st
     assert not run_stage("ingest", print, cwd=project)
 
 
+@pytest.mark.slow
 def test_a_failed_stage_holds_back_its_own_branch_only(
     project: Path, run: Run, server: str, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def test_whatever_arrives_has_one_row_and_one_bad_batch_stops_no_other(
     assert rows(project / "scores" / stuck.name) == {"b.png": "scores.csv"}
 
 
+@pytest.mark.slow
 def test_lasting_drift_is_told_until_a_server_has_it(project: Path, run: Run, server: str) -> None:
     row = {"tests": [{}], "drifted": True, "version": "1", "sentence": "darker"}
     for batch in ("1", "2"):

@@ -76,7 +76,8 @@ def test_torchrun_starts_them_as_well(change: Change) -> None:
         np.testing.assert_array_equal(by_torch[key], value)
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_a_checkpoint_goes_on_under_another_number(before: int, after: int, change: Change) -> None:
     change("conv", processes=before, epochs=150, patience=150)
     process = start("conv")

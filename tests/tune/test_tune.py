@@ -116,6 +116,7 @@ def test_what_cannot_be_searched_is_one_line(model: str, knob: str, said: str) -
     assert all(space[name]._contains(space[name].to_internal_repr(own[name])) for name in KNOBS)
 
 
+@pytest.mark.slow
 def test_the_flow_trains_candidates_logs_them_and_goes_on(project: Project) -> None:
     command = (sys.executable, "-m", "pipelines.tune", MODEL, "--trials")
     said = project.run(*command, "2").stdout
