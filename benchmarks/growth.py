@@ -62,7 +62,9 @@ def grow(path: Path, count: int) -> None:
     """Copy runs, and the versions that were made of them, until there are so many runs."""
     store = Store(path)
     with closing(store.db), store.db:
-        trainings = [row["run_uuid"] for row in store.rows("tags", key=TAG_FINGERPRINT)]
+        current = {row["run_uuid"] for row in store.rows("tags", key=keys.CURRENT, value="true")}
+        made = [row["run_uuid"] for row in store.rows("tags", key=TAG_FINGERPRINT)]
+        trainings = [run for run in made if run in current]
         number = max(row["version"] for row in store.rows("model_versions"))
         (there,) = store.db.execute("SELECT count(*) FROM runs").fetchone()
         for turn in range(count - there):

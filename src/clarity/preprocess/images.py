@@ -42,6 +42,13 @@ class Seen:
         count, most = self.brightest.get(top, (0, 0.0))
         self.brightest[top] = count + 1, max(most, value)
 
+    def add(self, other: Seen) -> None:
+        """Note what another one has."""
+        for top, (count, most) in other.brightest.items():
+            known, brightest = self.brightest.get(top, (0, 0.0))
+            self.brightest[top] = known + count, max(brightest, most)
+        self.frames += other.frames
+
     def lines(self) -> list[str]:
         """What to say aloud."""
         said = []
