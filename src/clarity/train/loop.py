@@ -45,6 +45,10 @@ ORDER, BATCH, MEASURE = 0, 1, 2
 Weights = dict[str, Tensor]
 
 
+class Diverged(ClarityError):
+    """The loss or its gradient stopped being a finite number: again, it would do so again."""
+
+
 @dataclass
 class Setting:
     """What one training is run with."""
@@ -59,6 +63,11 @@ class Setting:
     budgets: Mapping[str, Budget]
     #: The processes that share every batch; None: this one alone.
     team: Team | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process trains alone, or leads those that train with it."""
+        return self.team is None or self.team.rank == 0
 
 
 def generator(*key: int) -> torch.Generator:
@@ -85,7 +94,8 @@ def fit(
             ``averaged`` has that epoch's weights; told too whether the epoch was resumed from.
 
     Raises:
-        ClarityError: the loss or its gradient stopped being a finite number.
+        Diverged: the loss or its gradient stopped being a finite number.
+        Lost: of several processes another one is gone.
         SystemExit: SIGTERM or SIGINT came; the checkpoint is saved.
     """
     recipe, count = setting.recipe, len(setting.train)
@@ -106,7 +116,7 @@ def fit(
     on_epoch(state, resumed is not None)
     step = Step(network, optimizer, recipe, setting.precision, setting.team)
 
-    with _signals(leads=setting.team is None or setting.team.rank == 0) as caught:
+    with _signals(leads=setting.leads) as caught:
         while state.step < steps and not _stale(state, setting):
             epoch, first = state.step // batches + 1, state.step % batches
             order = torch.randperm(count, generator=generator(setting.seed, ORDER, epoch))
@@ -214,7 +224,8 @@ def measure(network: Autoencoder, setting: Setting) -> dict[str, float]:
     """MSE on [0, 1] and the loss's parts, of training and validation images as they are stored.
 
     Where something else than the squared error is minimised, that too, as ``loss``. Training
-    images: at most `MEASURED`, the same ones every time; validation images: all.
+    images: at most `MEASURED`, the same ones every time; validation images: all. Of several
+    processes the one that leads measures, and the others wait for what it found.
     """
     network.eval()
     found: dict[str, float] = {}
@@ -224,7 +235,7 @@ def measure(network: Autoencoder, setting: Setting) -> dict[str, float]:
         draws = generator(setting.seed, MEASURE)
         other = ("loss",) if setting.recipe.loss != "mse" else ()
         totals = dict.fromkeys(("mse", *other, *network.parts), 0.0)
-        for x in images.inputs(numbers):
+        for x in images.inputs(numbers) if setting.leads else ():
             with autocast(setting.device, setting.precision):
                 made = network(x)
                 error = to_unit(made) - to_unit(x)
@@ -254,10 +265,10 @@ def _stale(state: State, setting: Setting) -> bool:
     )
 
 
-def _diverged(setting: Setting, state: State, rate: float) -> ClarityError:
+def _diverged(setting: Setting, state: State, rate: float) -> Diverged:
     last = state.rows[-1]
     where = f"models.{setting.name}.train.learning_rate or train.learning_rate"
-    return ClarityError(
+    return Diverged(
         f"{setting.name}-{setting.seed}: training diverged at step {state.step}, learning rate "
         f"{rate:.3g}: the gradient is no finite number; last good validation MSE "
         f"{last['val_mse']:.4g} (epoch {int(last['epoch'])}); lower {where} in params.yaml"

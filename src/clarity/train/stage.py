@@ -35,7 +35,7 @@ from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.components import fit_components
 from clarity.train.fingerprint import fingerprint, whoever_trains
 from clarity.train.listener import BestEffort, Listener, NullListener
-from clarity.train.loop import Setting, Weights, fit, measure
+from clarity.train.loop import Diverged, Setting, Weights, fit, measure
 from clarity.train.parallel import Following, Lost, team
 from clarity.train.pictures import save_grid
 from clarity.train.schedule import grid_epochs
@@ -76,10 +76,8 @@ def train(model: str, seed: int, listener: Listener | None = None) -> None:
         else:
             try:
                 state, best = fit(network, averaged, setting, checkpoint, reporter)
-            except Lost:
-                raise
-            except ClarityError:
-                checkpoint.delete()  # it would only diverge again
+            except Diverged:
+                checkpoint.delete()
                 raise
         epoch, error = state.best[ALIKE]
         averaged.load_state_dict(best[ALIKE])

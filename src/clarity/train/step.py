@@ -101,6 +101,7 @@ class Step:
         self, x: Tensor, given: Tensor | None, progress: float, draws: torch.Generator
     ) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
+        parameters = list(self._network.parameters())
         if self._team is None:
             self._backward(x, given, progress, draws)
         else:
@@ -110,8 +111,8 @@ class Step:
                 some = None if given is None else given[mine]
                 self._backward(x[mine], some, progress, draws, part=len(x[mine]) / count)
             self._network.share = None
-            self._team.add_up(list(self._network.parameters()))
-        norm = clip(list(self._network.parameters()), self._clip)
+            self._team.add_up(parameters)
+        norm = clip(parameters, self._clip)
         take_step(self._optimizer)
         return norm
 

@@ -26,7 +26,7 @@ from clarity.presets import merge
 from clarity.train.budget import ALIKE
 from clarity.train.checkpoint import Checkpoint, State
 from clarity.train.data import Images
-from clarity.train.loop import fit
+from clarity.train.loop import Diverged, fit
 from clarity.train.setup import set_up
 
 
@@ -67,7 +67,7 @@ def try_out(model: str, seed: int, changes: Mapping[str, Any]) -> None:
     with threadpool_limits(params.threads):
         try:
             state, best = fit(made.network, averaged, setting, checkpoint, told)
-        except ClarityError as error:  # a rate too far: this candidate's end, not the search's
+        except Diverged as error:  # a rate too far: this candidate's end, not the search's
             checkpoint.delete()
             _tell(diverged=str(error))
             return
