@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -68,12 +68,11 @@ def decode_all(folder: Path) -> None:
         list(pool.map(decoded, sorted(folder.rglob("*.jpg"))))
 
 
-def measure(stage: str, folder: Path) -> tuple[float, int]:
-    """Wall seconds and peak resident bytes of one stage."""
+def measure(stage: str, folder: Path, env: Mapping[str, str] | None = None) -> tuple[float, int]:
+    """Wall seconds and peak resident bytes of one of Clarity's commands."""
     started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "clarity", stage], cwd=folder, stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "clarity", stage]
+    process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
     if status != 0:

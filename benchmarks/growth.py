@@ -10,13 +10,10 @@ images grow is in `data.py`.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import closing
@@ -26,6 +23,8 @@ from typing import Annotated, Any
 import typer
 from figures import Figure, save, show
 from ruamel.yaml import YAML
+
+from data import measure
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -108,19 +107,6 @@ def multiplied(project: Project, count: int) -> None:
     YAML().dump(content, path)
 
 
-def timed(project: Project, *command: str) -> tuple[float, float]:
-    """Seconds of a command, and the most memory that it had, MB."""
-    started = time.perf_counter()
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(
-        command, cwd=project.path, env=project.environment, stdout=quiet, stderr=quiet
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)}: failed")
-    return time.perf_counter() - started, used.ru_maxrss * 1024 / 1e6
-
-
 def main(
     runs: Annotated[list[int] | None, typer.Option(help="Runs in the store.")] = None,
     models: Annotated[list[int] | None, typer.Option(help="Models that are compared.")] = None,
@@ -129,10 +115,10 @@ def main(
     """Measure and print a table."""
     figures: list[Figure] = []
 
-    def measure(project: Project, name: str, said: str) -> None:
-        seconds, memory = timed(project, "clarity", name)
+    def note(project: Project, name: str, said: str) -> None:
+        seconds, memory = measure(name, project.path, project.environment)
         figures.append(Figure(what=f"clarity {name}, {said}", value=seconds, unit="s"))
-        figures.append(Figure(what="its memory", value=memory, unit="MB"))
+        figures.append(Figure(what="its memory", value=memory / 1e6, unit="MB"))
 
     with tempfile.TemporaryDirectory() as folder:
         done = make_project(Path(folder) / "project")
@@ -140,13 +126,13 @@ def main(
         for count in models or [2, 8, 32]:
             copy = done.copy(Path(folder) / f"models-{count}")
             multiplied(copy, count)
-            measure(copy, "compare", f"{count} models")
+            note(copy, "compare", f"{count} models")
             size = (copy.path / "reports/index.html").stat().st_size / 1e6
             figures.append(Figure(what="its page", value=size, unit="MB"))
-        measure(done, "publish", "nothing new, a store of its own runs")
+        note(done, "publish", "nothing new, a store of its own runs")
         for count in runs or [1000, 10_000]:
             grow(done.path / "mlruns/mlflow.db", count)
-            measure(done, "publish", f"with {count:,} runs in the store")
+            note(done, "publish", f"with {count:,} runs in the store")
     show("Growth", figures)
     save(out, figures)
 

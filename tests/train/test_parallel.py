@@ -32,6 +32,14 @@ def start(name: str, *before: str) -> subprocess.Popen[str]:
     )
 
 
+def saved(name: str) -> subprocess.Popen[str]:
+    """Start it, and wait for its first checkpoint."""
+    process = start(name)
+    while process.poll() is None and not list(CHECKPOINTS.glob("*/checkpoint.safetensors")):
+        time.sleep(0.01)
+    return process
+
+
 def trained(name: str, *before: str) -> dict[str, np.ndarray]:
     """Train it; its weights, by name."""
     process = start(name, *before)
@@ -80,9 +88,7 @@ def test_torchrun_starts_them_as_well(change: Change) -> None:
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_a_checkpoint_goes_on_under_another_number(before: int, after: int, change: Change) -> None:
     change("conv", processes=before, epochs=150, patience=150)
-    process = start("conv")
-    while process.poll() is None and not list(CHECKPOINTS.glob("*/checkpoint.safetensors")):
-        time.sleep(0.01)
+    process = saved("conv")
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, errors
@@ -97,9 +103,7 @@ def test_a_checkpoint_goes_on_under_another_number(before: int, after: int, chan
 
 def test_one_that_is_killed_ends_the_others_and_keeps_the_checkpoint(change: Change) -> None:
     change("conv", processes=2, epochs=4000, patience=4000)
-    process = start("conv")
-    while process.poll() is None and not list(CHECKPOINTS.glob("*/checkpoint.safetensors")):
-        time.sleep(0.01)
+    process = saved("conv")
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(listed) == 1
     os.kill(int(listed[0]), signal.SIGKILL)

@@ -37,16 +37,15 @@ class Seen:
     #: Pictures whose file holds more frames.
     frames: int = 0
 
-    def value(self, top: float, value: float) -> None:
-        """Note the brightest value of a picture that could hold ``top``."""
+    def value(self, top: float, value: float, pictures: int = 1) -> None:
+        """Note the brightest value of a picture, or of several, that could hold ``top``."""
         count, most = self.brightest.get(top, (0, 0.0))
-        self.brightest[top] = count + 1, max(most, value)
+        self.brightest[top] = count + pictures, max(most, value)
 
     def add(self, other: Seen) -> None:
         """Note what another one has."""
         for top, (count, most) in other.brightest.items():
-            known, brightest = self.brightest.get(top, (0, 0.0))
-            self.brightest[top] = known + count, max(brightest, most)
+            self.value(top, most, count)
         self.frames += other.frames
 
     def lines(self) -> list[str]:

@@ -89,13 +89,13 @@ def _plan(registry: Registry, needed: set[str], params: Params) -> Plan:
         else:
             plan.versions.append(version)
     going = {version.run_id for version in plan.versions} - kept
-    known = runs.all_runs(client, experiment_id(client), KIND=keys.TRAINING)
+    known = runs.all_runs(client, experiment_id(client), {keys.KIND: keys.TRAINING})
     for run in owner.own(client, registry.name, known):
         tags, run_id = run.data.tags, run.info.run_id
         if run_id in kept or runs.is_alive(run):
             continue
         current = tags.get(keys.CURRENT) == "true" and run_id not in going
-        if not current or runs.is_deleted(run):
+        if not current or runs.is_deleted(run.info):
             plan.runs.append(run.info)
     gone = {run.run_id for run in plan.runs} | going
     plan.models = [model for model, run_id in _models(client) if run_id in gone]
@@ -175,7 +175,7 @@ def _delete(client: MlflowClient, registry: Registry, plan: Plan, say: Say) -> N
     for model in plan.models:
         client.delete_logged_model(model)
     for run in plan.runs:
-        if run.lifecycle_stage != "deleted":
+        if not runs.is_deleted(run):
             client.delete_run(run.run_id)
     for path in plan.checkpoints:
         shutil.rmtree(path, ignore_errors=True)

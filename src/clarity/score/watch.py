@@ -135,11 +135,8 @@ def record(report: Report, batch: str, version: str, *, anomalous: int, flow_run
     # Another project in the same store has a version of this number too.
     same = client.search_runs([experiment], f"tags.`clarity.version` = '{version}'")
     known = next(owner.own(client, name, same), None)
-    if known:
-        run = known
-    else:
-        tags = {"clarity.version": version, TAG_REGISTERED: name}
-        run = client.create_run(experiment, run_name=f"version {version}", tags=tags)
+    tags = {"clarity.version": version, TAG_REGISTERED: name}
+    run = known or client.create_run(experiment, run_name=f"version {version}", tags=tags)
     mark = f"batch.{batch}"
     if mark in run.data.tags:
         return str(run.info.run_id)

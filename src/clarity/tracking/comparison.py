@@ -53,11 +53,11 @@ def publish(
     content = sha256_bytes(f"{sha256_tree(REPORTS)}\n{everything[0].tags[TAG_DATA]}".encode())
     mine = [run for run in known if run.data.tags.get(keys.KIND) == keys.COMPARISON]
     for extra in mine[1:]:
-        if not runs.is_deleted(extra):
+        if not runs.is_deleted(extra.info):
             client.delete_run(extra.info.run_id)
     if mine:
         run = mine[0]
-        if runs.is_deleted(run):
+        if runs.is_deleted(run.info):
             client.restore_run(run.info.run_id)
         if run.data.tags.get(keys.CONTENT) == content:
             if TAG_REGISTERED not in run.data.tags:

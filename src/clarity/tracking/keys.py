@@ -5,10 +5,6 @@ docs/tracking.md lists them. The UI groups charts by what stands before the slas
 
 from __future__ import annotations
 
-from clarity.score.registered import TAG_FINGERPRINT, TAG_NAME
-
-#: Of the run's training: what it was computed from, and what it is called.
-FINGERPRINT, NAME = TAG_FINGERPRINT, TAG_NAME
 #: Tag ``clarity.kind`` of a run: one training, the comparison of all, or a search and its
 #: candidates.
 KIND = "clarity.kind"

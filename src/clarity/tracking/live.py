@@ -175,10 +175,10 @@ class LiveMirror:
         params = facts.recipe(provenance)
         name = self._training.name
         same = runs.of_fingerprint(client, experiment, name, fingerprint)
-        found = list(owner.own(client, self._params.gate.name, same))
-        if found:
-            run = found[0]
-            if runs.is_deleted(run):
+        known = next(owner.own(client, self._params.gate.name, same), None)
+        if known:
+            run = known
+            if runs.is_deleted(run.info):
                 client.restore_run(run.info.run_id)
             for key, points in runs.history(client, run, f"{keys.CURVES}/").items():
                 self._last[key] = max(points)
@@ -193,7 +193,7 @@ class LiveMirror:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         self._monitor = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
-            self._run_id, sampling_interval=SAMPLING, resume_logging=bool(found)
+            self._run_id, sampling_interval=SAMPLING, resume_logging=known is not None
         )
         self._monitor.start()  # type: ignore[no-untyped-call]
 

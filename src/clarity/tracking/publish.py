@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,13 +145,14 @@ class Publisher:
             self.client,
             self.experiment,
             self.model,
-            list(self._own(runs.all_runs(self.client, self.experiment, KIND=keys.COMPARISON))),
+            list(self._made(keys.COMPARISON)),
             everything,
             self.commit,
         )
 
-    def _own(self, found: Iterable[Run]) -> Iterator[Run]:
-        """Of runs in a store that other projects may share, this project's."""
+    def _made(self, kind: str, **tags: str | None) -> Iterator[Run]:
+        """This project's runs of a kind, in a store that others may share."""
+        found = runs.all_runs(self.client, self.experiment, {keys.KIND: kind, **tags})
         return owner.own(self.client, self.model, found)
 
     def _registered_model(self) -> None:
@@ -203,12 +204,13 @@ class Publisher:
     def _run(self, one: Facts) -> Run:
         """The run of a training's fingerprint: found, brought back from the trash, or made."""
         whose = one.training.name, one.tags[TAG_FINGERPRINT]
-        for run in self._own(runs.of_fingerprint(self.client, self.experiment, *whose)):
+        same = runs.of_fingerprint(self.client, self.experiment, *whose)
+        for run in owner.own(self.client, self.model, same):
             if runs.is_alive(run):
                 continue
             if run.data.tags.get(keys.CONTENT) is None and not self._agrees(run, one):
                 continue  # a live mirror of other numbers; it is tidied away below
-            if runs.is_deleted(run):
+            if runs.is_deleted(run.info):
                 self.client.restore_run(run.info.run_id)
             return run
         seconds = one.seconds()
@@ -325,12 +327,12 @@ class Publisher:
 
     def _supersede(self, kept: Mapping[str, str]) -> None:
         """Mark older runs as such; what never finished goes to MLflow's trash."""
-        left = runs.all_runs(self.client, self.experiment, KIND=keys.TRAINING, SUPERSEDED_BY=None)
-        for run in list(self._own(left)):  # marked ones leave the pages behind them shorter
+        # Marked ones leave the pages behind them shorter: all are read first.
+        for run in list(self._made(keys.TRAINING, **{keys.SUPERSEDED_BY: None})):
             tags, run_id = run.data.tags, run.info.run_id
             if run_id in kept.values():
                 continue
-            if runs.is_deleted(run) or runs.is_alive(run):
+            if runs.is_deleted(run.info) or runs.is_alive(run):
                 continue
             marks = {keys.CURRENT: "false", TAG_REGISTERED: self.model}
             if successor := kept.get(tags.get("mlflow.runName", "")):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from clarity.processes import since_boot
+from clarity.score.registered import TAG_FINGERPRINT, TAG_NAME
 from clarity.store import paged
 from clarity.tracking import keys
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
-    from mlflow.store.entities import PagedList
+    from mlflow.entities import Run, RunInfo
 
 #: Most metrics that MLflow takes in one call.
 BATCH = 1000
@@ -33,51 +33,53 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def all_runs(client: MlflowClient, experiment: str, **tags: str | None) -> Iterator[Run]:
+def all_runs(
+    client: MlflowClient, experiment: str, tags: Mapping[str, str | None] | None = None
+) -> Iterator[Run]:
     """Runs that Clarity made in an experiment, newest first, deleted ones too, a page at a time.
 
     Args:
-        tags: that they have, by the names in `keys`; None: that they do not have.
+        tags: that they have; None: that they do not have.
     """
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException
 
-    asked = [f"tags.`{keys.KIND}` LIKE '%'"]
-    for name, value in tags.items():
-        key = getattr(keys, name)
-        asked.append(f"tags.`{key}` IS NULL" if value is None else f"tags.`{key}` = '{value}'")
-
-    def page(token: str | None) -> PagedList[Run]:
-        return client.search_runs(
-            [experiment],
-            " AND ".join(asked),
-            ViewType.ALL,
-            max_results=PAGE,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
+    def found(asked: Iterable[str]) -> Iterator[Run]:
+        return paged(
+            lambda token: client.search_runs(
+                [experiment],
+                " AND ".join(asked),
+                ViewType.ALL,
+                max_results=PAGE,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
         )
 
+    wanted = (tags or {}).items()
+    lacking = {key for key, value in wanted if value is None}
+    asked = [f"tags.`{keys.KIND}` LIKE '%'"]
+    asked += [f"tags.`{key}` = '{value}'" for key, value in wanted if value is not None]
     try:
-        yield from paged(page)
+        yield from found([*asked, *(f"tags.`{key}` IS NULL" for key in lacking)])
     except MlflowException as error:
-        lacking = [getattr(keys, name) for name, value in tags.items() if value is None]
         if not lacking or error.error_code != "INVALID_PARAMETER_VALUE":
             raise
         # A server from before March 2026, which cannot be asked for what is not there.
-        asked = [one for one in asked if not one.endswith("IS NULL")]
-        yield from (run for run in paged(page) if not set(lacking) & set(run.data.tags))
+        yield from (run for run in found(asked) if lacking.isdisjoint(run.data.tags))
 
 
 def of_fingerprint(
     client: MlflowClient, experiment: str, name: str, fingerprint: str
 ) -> Iterator[Run]:
     """Runs of one training, newest first; one of each project, unless two processes made it."""
-    return all_runs(client, experiment, KIND=keys.TRAINING, FINGERPRINT=fingerprint, NAME=name)
+    whose = {TAG_FINGERPRINT: fingerprint, TAG_NAME: name}
+    return all_runs(client, experiment, {keys.KIND: keys.TRAINING, **whose})
 
 
-def is_deleted(run: Run) -> bool:
+def is_deleted(run: RunInfo) -> bool:
     """Whether a run lies in MLflow's trash."""
-    return str(run.info.lifecycle_stage) == "deleted"
+    return str(run.lifecycle_stage) == "deleted"
 
 
 def log(

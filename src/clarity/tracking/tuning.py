@@ -81,11 +81,11 @@ def _milliseconds(at: datetime | None) -> int | None:
 
 def _of_study(client: MlflowClient, experiment: str, search: Search) -> dict[str, str]:
     """Run ids by candidate; the search's own under the empty name."""
-    known = runs.all_runs(client, experiment, KIND=keys.TUNING)
+    known = runs.all_runs(client, experiment, {keys.KIND: keys.TUNING})
     name = search.params.gate.name
     own = [run for run in owner.own(client, name, known) if STUDY in run.data.tags]
     for run in own:  # from before the tag, by which the view finds them
-        if TAG_REGISTERED not in run.data.tags and not runs.is_deleted(run):
+        if TAG_REGISTERED not in run.data.tags and not runs.is_deleted(run.info):
             runs.log(client, run.info.run_id, tags={TAG_REGISTERED: name})
     mine = [run for run in own if run.data.tags[STUDY] == search.name]
     return {run.data.tags.get(CANDIDATE, ""): run.info.run_id for run in mine}
