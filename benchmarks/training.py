@@ -9,7 +9,8 @@ params.yaml. In every round each contender trains the same model from the same w
 batch size for about `--seconds`, one after the other; a ratio is taken within a round, and the
 table gives the median over rounds with its range. Contenders:
 
-- ours: `clarity.train.loop.fit`, with its draws, augmentation, clipping, averaging;
+- ours: `clarity.train.loop.fit`, with its draws, augmentation, clipping, averaging, by AdamW;
+- muon: the same by Muon, where the recipe asks for it; how soon it is where is `quality.py`'s;
 - bare: forward and backward on one batch that stays, nothing else: what no loop can beat that
   launches its operations one by one, as ours does not on a GPU;
 - plain: indexing, forward, backward, `torch.optim.Adam`, as a tutorial writes it;
@@ -47,7 +48,7 @@ from clarity.models.base import Autoencoder, to_input
 from clarity.models.build import build
 from clarity.models.device import hold_memory, prepare
 from clarity.models.flops import gflop_per_image
-from clarity.params import Params, load_params
+from clarity.params import Params, Train, load_params
 from clarity.train.budget import ALIKE, Budget
 from clarity.train.checkpoint import Checkpoint
 from clarity.train.data import Images
@@ -71,7 +72,8 @@ class Case:
     """
 
     def __init__(self, params: Params, name: str, batch: int, device: torch.device) -> None:
-        recipe = params.recipe(name).model_copy(update={"batch_size": batch, "compute": None})
+        changes = {"batch_size": batch, "compute": None}
+        recipe = params.recipe(name).model_copy(update=changes)
         self.name, self.batch, self.device, self.recipe = name, batch, device, recipe
         self.precision = resolve_precision(recipe.precision, device)
         shape = params.preprocess.shape
@@ -80,7 +82,8 @@ class Case:
         count = max(batch, min(IMAGES, 20 * batch))
         stored = np.random.default_rng(0).integers(0, 256, (count, *shape.stored), np.uint8)
         self.stored, self.images = stored, Images(stored, device)
-        self.gflop = gflop_per_image(self.network)
+        self.adamw = recipe.model_copy(update={"optimizer": "adamw"})
+        self.gflop = gflop_per_image(self.network, self.adamw)
         self.steps = WARM
 
     def fresh(self) -> Autoencoder:
@@ -103,11 +106,19 @@ class Case:
 
 
 def ours(case: Case) -> float:
+    return trained(case, case.adamw)
+
+
+def muon(case: Case) -> float:
+    return trained(case, case.recipe)
+
+
+def trained(case: Case, recipe: Train) -> float:
     network = case.fresh()
     few = Images(np.zeros((2, *case.images.shape.stored), np.uint8), case.device)
     batches = math.ceil(len(case.images) / case.batch)
     epochs = 1 + math.ceil((case.steps + WARM) / batches)
-    recipe = case.recipe.model_copy(update={"epochs": epochs, "patience": epochs})
+    recipe = recipe.model_copy(update={"epochs": epochs, "patience": epochs})
     budget = Budget(ALIKE, epochs * batches, epochs, epochs * case.gflop)
     setting = Setting(
         case.name, 0, recipe, case.precision, case.device, case.images, few, {ALIKE: budget}
@@ -195,8 +206,10 @@ def lightning(case: Case) -> float:
     return case.batch * case.steps / (case.settled() - marks[0])
 
 
-def contenders() -> dict[str, Contender]:
+def contenders(case: Case) -> dict[str, Contender]:
     found: dict[str, Contender] = {"ours": ours, "bare": bare, "plain": plain}
+    if case.recipe.optimizer == "muon":
+        found["muon"] = muon
     if importlib.util.find_spec("pytorch_lightning") is not None:
         found["lightning"] = lightning
     return found
@@ -220,14 +233,14 @@ def measured(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
     """Images a second of every contender in every round, and what follows from them."""
     speed = ours(case)
     case.steps = max(WARM, round(seconds * speed / case.batch))
-    loops = contenders()
+    loops = contenders(case)
     found: dict[str, list[float]] = {name: [] for name in loops}
     for turn in range(rounds):
         order = list(loops) if turn % 2 == 0 else list(reversed(loops))
         for name in order:
             found[name].append(loops[name](case))
     top = peak(case.device, case.precision)
-    peers = [name for name in loops if name not in ("ours", "bare")]
+    peers = [name for name in loops if name in ("plain", "lightning")]
     ratios = [max(found[n][r] for n in peers) for r in range(rounds)]
     against = sorted(found["ours"][r] / ratios[r] for r in range(rounds))
     beside = sorted(1 - found["ours"][r] / found["bare"][r] for r in range(rounds))
@@ -240,6 +253,7 @@ def measured(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
         "ms_per_step": 1000 * case.batch / mine,
         "against_fastest_peer": against,
         "beside_forward_and_backward": beside,
+        "muon": sorted(a / b for a, b in zip(found["ours"], found.get("muon", []), strict=False)),
         "gflop_per_second": mine * case.gflop,
         "share_of_matrix_product": mine * case.gflop / top,
     }
@@ -261,6 +275,8 @@ def bounded(row: dict[str, Any]) -> list[Figure]:
             at_most=8,
         ),
     ]
+    if row["muon"]:
+        figures.append(of_rounds(f"{said}: by Muon, × one by AdamW", row["muon"]))
     if row["model"] in ("fcn-large", "conv-large"):
         share = 100 * row["share_of_matrix_product"]
         what = f"{said}, of a matrix product's speed"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from clarity.layout import Shape, normals
+from clarity.layout import normals
 from clarity.models.build import build
 from clarity.models.flops import gflop_per_image
 from clarity.networks import read_code
-from clarity.params import Model, Params
+from clarity.params import Params
 
 #: So many times more (or fewer) epochs than `epochs` are a budget of compute worth a word: the
-#: committed sizes lie within four times.
-FAR = 5
+#: committed sizes lie within six times.
+FAR = 6
 #: Budgets of compute that differ by less than this are the same.
 SAME = 0.02
 
@@ -49,9 +49,7 @@ def budgets_of_compute(params: Params) -> list[str]:
     lines = []
     for family in families:
         cost = {
-            name: _gflop(params.models[name], name, params.preprocess.shape)
-            for name in asked
-            if params.models[name].family == family
+            name: _gflop(params, name) for name in asked if params.models[name].family == family
         }
         if line := _far(params, cost):
             lines.append(line)
@@ -85,12 +83,14 @@ def _far(params: Params, cost: dict[str, float]) -> str:
     )
 
 
-def _gflop(spec: Model, name: str, shape: Shape) -> float:
+def _gflop(params: Params, name: str) -> float:
+    spec, shape, recipe = params.models[name], params.preprocess.shape, params.recipe(name)
     if spec.own:
-        return gflop_per_image(build(spec, name, shape, code=read_code(spec.family)))
+        network = build(spec, name, shape, code=read_code(spec.family))
+        return gflop_per_image(network, recipe)
     import torch
 
     with torch.device("meta"):  # its numbers are never drawn
         network = build(spec, name, shape)
     # Counted where nothing is computed, a linear layer would load torch's compiler.
-    return gflop_per_image(network.to_empty(device="cpu"))
+    return gflop_per_image(network.to_empty(device="cpu"), recipe)

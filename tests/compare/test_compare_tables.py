@@ -171,10 +171,11 @@ def test_a_vae_is_confounded_with_an_autoencoder_that_was_trained_otherwise(
         path = Training("ae-small", seed).description
         content = json.loads(path.read_text())
         content["budgets"]["alike"]["epochs"] *= 3
-        path.write_text(json.dumps(content | {"loss": "l1"}))
+        path.write_text(json.dumps(content | {"loss": "l1", "optimizer": "muon"}))
     blurrier = next(c for c in judged()["claims"] if c["claim"] == "blurrier")
     reasons = {c["subject"]: c["confounded"] or "" for c in blurrier["comparisons"]}
     assert "different losses" in reasons["vae-small"]
+    assert "different optimisers, muon and adamw" in reasons["vae-small"]
     assert "not trained alike" in reasons["vae-small"]
     assert not any(reason for name, reason in reasons.items() if name != "vae-small")
 

@@ -32,6 +32,7 @@ TAUGHT = {
 ALL = {
     **MODELS,
     **TAUGHT,
+    "conv-muon": MODELS["conv-tiny"] | {"train": {"optimizer": "muon"}},
     "conv-fp32": MODELS["conv-tiny"] | {"train": {"precision": "fp32"}},
 }
 #: Ends itself by SIGTERM after the second epoch, once; the next start goes on.

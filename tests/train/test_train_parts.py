@@ -14,13 +14,16 @@ from sklearn.decomposition import PCA
 from clarity.errors import ClarityError
 from clarity.models.base import to_input
 from clarity.models.build import build
+from clarity.models.flops import gflop_per_image, gflop_per_step
+from clarity.models.lean import set_rate
+from clarity.models.optimizer import Muon, optimizers, orthogonal
 from clarity.params import Model, Train
 from clarity.train import components
 from clarity.train.augment import augment, relight
 from clarity.train.budget import budgets
 from clarity.train.data import Images, open_images
 from clarity.train.listener import BestEffort, NullListener
-from clarity.train.loop import follow, generator, parameter_groups
+from clarity.train.loop import follow, generator
 from clarity.train.schedule import grid_epochs, learning_rate
 from clarity.train.step import clip
 
@@ -64,7 +67,7 @@ def recipe(**changes: Any) -> Train:
         "epochs": 10, "compute": None, "batch_size": 8, "learning_rate": 0.1, "weight_decay": 0.0,
         "warmup": 0.1, "average": 0.1, "clip": 1.0, "patience": 5, "flip": True, "shift": 1,
         "jitter": 0.0, "precision": "fp32", "grids": 3, "beta": 1.0, "kl_warmup": 0.2,
-        "loss": "mse", "noise": 0,
+        "loss": "mse", "noise": 0, "optimizer": "adamw",
     }  # fmt: skip
     return Train.model_validate(values | changes)
 
@@ -128,16 +131,63 @@ def test_relighting_changes_contrast_and_brightness_of_a_whole_image() -> None:
     assert relight(dark, generator(0), 0.0) is dark
 
 
-def test_biases_and_sigma_do_not_decay_and_wide_layers_go_slower() -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_single_numbers_do_not_decay_and_adamw_steps_wide_layers_more_slowly(
+    optimizer: str,
+) -> None:
     network = build(Model(family="vae", widths=(4, 256), latent=6), "tiny", SHAPE)
-    groups = parameter_groups(network, 0.1)
-    for group in groups:
-        for parameter in group["params"]:
-            assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
-            wide = parameter.ndim == 2 and parameter.shape[1] > 1024
-            assert (group["scale"] < 1) == wide
-    members = [parameter for group in groups for parameter in group["params"]]
+    found = optimizers(network, recipe(optimizer=optimizer, weight_decay=0.1))
+    members: list[torch.Tensor] = []
+    for each in found:
+        muon = isinstance(each, Muon)
+        for group in each.param_groups:
+            for parameter in group["params"]:
+                assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
+                assert muon == (optimizer == "muon" and parameter.ndim > 1)
+                wide = not muon and parameter.ndim == 2 and parameter.shape[1] > 1024
+                assert (group["scale"] < 1) == wide
+                members.append(parameter)
+    assert {id(member) for member in members} == {id(one) for one in network.parameters()}
     assert len(members) == len(list(network.parameters()))
+
+
+@pytest.mark.parametrize("shape", [(3, 40), (40, 3), (20, 20)])
+def test_an_orthogonalised_matrix_keeps_its_directions_and_levels_their_lengths(
+    shape: tuple[int, int],
+) -> None:
+    matrix = torch.randn(shape, generator=generator(0))
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    inner = left.T @ orthogonal(matrix) @ right.T
+    lengths = inner.diagonal()
+    assert 0.5 < lengths.min() <= lengths.max() < 1.3
+    torch.testing.assert_close(inner, lengths.diag(), atol=1e-4, rtol=0)
+    assert orthogonal(torch.zeros(shape)).abs().max() == 0
+
+
+def test_muon_steps_as_torchs_own_does() -> None:
+    """On matrices, all that torch's takes; up to bfloat16's digits, which torch's computes in."""
+    start, ends = torch.randn(8, 24, generator=generator(1)), []
+    for ours in (True, False):
+        weight = torch.nn.Parameter(start.clone())
+        optimizer: torch.optim.Optimizer = Muon([{"params": [weight], "weight_decay": 0.1}])
+        if not ours:
+            optimizer = torch.optim.Muon([weight], weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+        for number in range(5):
+            weight.grad = torch.randn(8, 24, generator=generator(2, number))
+            set_rate(optimizer.param_groups[0], 0.01)
+            optimizer.step()
+        ends.append(weight.detach() - start)
+    torch.testing.assert_close(*ends, atol=0.05 * float(ends[1].abs().max()), rtol=0)
+
+
+def test_what_muon_computes_counts_as_compute() -> None:
+    network = build(Model(family="conv", widths=(4, 8)), "tiny", SHAPE)
+    plain = gflop_per_image(network, recipe())
+    alone = gflop_per_step(network, recipe(optimizer="muon"))
+    assert gflop_per_step(network, recipe()) == 0 < alone
+    for batch in (1, 8):
+        found = gflop_per_image(network, recipe(optimizer="muon", batch_size=batch))
+        assert found == pytest.approx(plain + alone / batch)
 
 
 @pytest.mark.parametrize("count", [40, 140])

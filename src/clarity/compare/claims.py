@@ -111,9 +111,10 @@ def sizes(results: Results, family: str) -> tuple[ModelResults, ModelResults] | 
 
 
 def confounded(models: Sequence[ModelResults]) -> str:
-    """What of latent and loss differs between compared models; empty where neither does."""
+    """What of latent, loss and optimiser differs between models; empty where nothing does."""
     latents = [model.latent for model in models]
     losses = dict.fromkeys(model.loss for model in models)
+    optimizers = dict.fromkeys(model.optimizer for model in models)
     found = []
     if len(set(latents)) > 1:
         found.append(
@@ -122,6 +123,8 @@ def confounded(models: Sequence[ModelResults]) -> str:
         )
     if len(losses) > 1:
         found.append(f"they were trained with different losses, {listed(list(losses))}")
+    if len(optimizers) > 1:
+        found.append(f"they were trained by different optimisers, {listed(list(optimizers))}")
     return f"confounded: {'; '.join(found)}" if found else ""
 
 

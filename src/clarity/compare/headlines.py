@@ -138,6 +138,7 @@ def _told(claim: Claim, c: Comparison) -> str:
         for what, a, b in (
             ("latent", c.subject.latent, c.reference.latent),
             ("loss", c.subject.loss, c.reference.loss),
+            ("optimiser", c.subject.optimizer, c.reference.optimizer),
         )
         if a != b
     ]

@@ -135,6 +135,7 @@ class _Reader:
             latent=first.latent,
             parameters=first.parameters,
             loss=_loss(trained[0]) if trained else "",
+            optimizer=_optimizer(trained[0]) if trained else "",
             flops=first.flops,
             weight_bytes=first.weight_bytes,
             trainings=tuple(outputs),
@@ -295,6 +296,10 @@ def _loss(training: Training) -> str:
             f"run `dvc repro -f {training.made_by}`"
         ) from None
     return f"{said} with noise of {noise:g} on the input" if noise else said
+
+
+def _optimizer(training: Training) -> str:
+    return str(_json(training.description, training.made_by).get("optimizer", "adamw"))
 
 
 def _spectra(trainings: Sequence[Outputs]) -> dict[Population, Spectrum]:

@@ -65,6 +65,7 @@ class ModelResults:
         widths: of the encoder's hidden layers or channels; empty for PCA.
         latent: elements of the bottleneck.
         loss: what training minimised, in words; of several seeds the first one's.
+        optimizer: what its matrices were stepped by, ``adamw`` or ``muon``; the first one's too.
         flops: of one reconstruction.
         metrics: ``metrics[split][measure]``, S×n on ``Results.rows[split][measure]``, of the
             weights of the budget "alike".
@@ -85,6 +86,7 @@ class ModelResults:
     latent: int
     parameters: int
     loss: str
+    optimizer: str
     flops: int
     weight_bytes: int
     trainings: tuple[Outputs, ...]

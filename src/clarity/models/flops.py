@@ -6,6 +6,8 @@ import torch
 
 from clarity.models.base import Autoencoder
 from clarity.models.lean import flop_counter
+from clarity.models.optimizer import is_matrix, orthogonal
+from clarity.params import Train
 
 #: A training step costs about three forward passes: one forward, two backward (Kaplan et al. 2020).
 TRAINING = 3
@@ -23,6 +25,20 @@ def flops(model: Autoencoder) -> int:
     return int(counter.get_total_flops())
 
 
-def gflop_per_image(model: Autoencoder) -> float:
-    """GFLOP that one image costs in a training step."""
-    return TRAINING * flops(model) / 1e9
+def gflop_per_image(model: Autoencoder, recipe: Train) -> float:
+    """GFLOP that one image costs in a training step, its share of the optimiser's products too.
+
+    AdamW has none; its few operations a weight are left out, as activations are.
+    """
+    return TRAINING * flops(model) / 1e9 + gflop_per_step(model, recipe) / recipe.batch_size
+
+
+def gflop_per_step(model: Autoencoder, recipe: Train) -> float:
+    """GFLOP of the optimiser's products of matrices in one step."""
+    if recipe.optimizer != "muon":
+        return 0.0
+    with torch.no_grad(), flop_counter() as counter:
+        for parameter in model.parameters():
+            if is_matrix(parameter):
+                orthogonal(torch.zeros(parameter.shape).flatten(1))
+    return float(counter.get_total_flops()) / 1e9

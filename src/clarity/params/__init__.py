@@ -230,8 +230,8 @@ class Params(Section):
     def recipe(self, name: str) -> Train:
         """The recipe of one model: the defaults with its own overrides."""
         overrides = self.model(name).train.model_dump(exclude_none=True)
-        if self.model(name).traits.fitted:  # to the squared error
-            overrides |= {"loss": "mse", "noise": 0.0}
+        if self.model(name).traits.fitted:  # to the squared error, in no steps
+            overrides |= {"loss": "mse", "noise": 0.0, "optimizer": "adamw"}
         return self.train.model_copy(update=overrides)
 
 

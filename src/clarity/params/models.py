@@ -64,6 +64,8 @@ class Train(Section):
     #: Standard deviation, on [-1, 1], of noise on the network's input while it is trained; 0: none.
     noise: Annotated[float, Field(ge=0, le=2)]
     batch_size: Positive
+    #: ``muon`` is for weights that are matrices, convolutions among them; AdamW steps the rest.
+    optimizer: Literal["adamw", "muon"]
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     #: Share of the steps of ``epochs`` in which the learning rate rises linearly; then it stays.
@@ -95,6 +97,7 @@ class TrainOverrides(Section):
     loss: Loss | None = None
     noise: Annotated[float, Field(ge=0, le=2)] | None = None
     batch_size: Positive | None = None
+    optimizer: Literal["adamw", "muon"] | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     warmup: Share | None = None

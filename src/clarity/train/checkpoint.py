@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file, written atomically, under the training's fingerprint.
 
 They lie outside DVC's outputs, which DVC deletes before a stage runs. Tensors are the network's,
-its running average's, the optimiser's and the best of each budget; the rest is JSON in the file's
+its running average's, the optimisers' and the best of each budget; the rest is JSON in the file's
 header. Nothing of a random generator is kept: every draw comes from a seed of (training seed,
 epoch, batch).
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -65,15 +65,17 @@ class Checkpoint:
         state: State,
         network: torch.nn.Module,
         averaged: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Sequence[torch.optim.Optimizer],
         best: Mapping[str, Mapping[str, Tensor]],
     ) -> None:
         """Replace the checkpoint by this state."""
         started = time.monotonic()
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
         tensors |= {f"averaged/{name}": value for name, value in averaged.state_dict().items()}
-        for number, slots in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{number}/{slot}": value for slot, value in slots.items()}
+        for which, optimizer in enumerate(optimizers):
+            for number, slots in optimizer.state_dict()["state"].items():
+                place = f"optimizer-{which}/{number}"
+                tensors |= {f"{place}/{slot}": value for slot, value in slots.items()}
         # Budgets that are still open share their best weights: written once, under the first name.
         owner = {id(best[budget]): budget for budget in reversed(list(best))}
         for budget in owner.values():
@@ -94,9 +96,9 @@ class Checkpoint:
         self,
         network: torch.nn.Module,
         averaged: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Sequence[torch.optim.Optimizer],
     ) -> tuple[State, dict[str, dict[str, Tensor]]] | None:
-        """Fill networks and optimiser; the state and each budget's best weights, or None.
+        """Fill networks and optimisers; the state and each budget's best weights, or None.
 
         A file that cannot be read counts as none: the training starts again.
         """
@@ -109,23 +111,28 @@ class Checkpoint:
             return None
         network.load_state_dict(_part(tensors, "network"))
         averaged.load_state_dict(_part(tensors, "averaged"))
-        parameters = [value for group in optimizer.param_groups for value in group["params"]]
-        slots: dict[int, dict[str, Any]] = {}
-        for name, value in _part(tensors, "optimizer").items():
-            number, slot = name.split("/")
-            parameter = parameters[int(number)]
-            # The moments take their parameter's order in memory, which the file does not keep.
-            same = value.shape == parameter.shape and slot != "step"
-            filled = torch.empty_like(parameter).copy_(value) if same else value
-            slots.setdefault(int(number), {})[slot] = filled
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        for which, optimizer in enumerate(optimizers):
+            _fill(optimizer, _part(tensors, f"optimizer-{which}"))
         kept = {name: _part(tensors, f"best/{name}") for name in set(owner.values())}
         return state, {budget: kept[name] for budget, name in owner.items()}
 
     def delete(self) -> None:
         """Remove the checkpoint and whatever lies beside it."""
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _fill(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
+    slots: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        number, slot = name.split("/")
+        parameter = parameters[int(number)]
+        # The moments take their parameter's order in memory, which the file does not keep.
+        same = value.shape == parameter.shape and slot != "step"
+        filled = torch.empty_like(parameter).copy_(value) if same else value
+        slots.setdefault(int(number), {})[slot] = filled
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The training loop: AdamW at a constant rate, weights averaged, the best of each budget kept.
+"""The training loop: a constant rate, weights averaged, the best of each budget kept.
 
 A constant rate with a running average of the weights serves every budget at once: wherever a
 training is cut, it is about as good as one that was scheduled to end there (docs/training.md).
@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,8 @@ from torch import Tensor, nn
 
 from clarity.errors import ClarityError
 from clarity.models.base import Autoencoder, to_input, to_unit
-from clarity.models.lean import adamw, set_rate
+from clarity.models.lean import set_rate
+from clarity.models.optimizer import optimizers
 from clarity.params import Train
 from clarity.train.augment import augment, noisy, relight
 from clarity.train.budget import Budget
@@ -36,8 +36,6 @@ from clarity.train.step import Step, autocast
 
 #: Training images that `train_mse` is measured on, evenly spaced over all of them.
 MEASURED = 120
-#: Inputs of a linear layer beyond which its learning rate is lowered in proportion.
-WIDE = 1024
 #: What each kind of draw is seeded with beside seed, epoch and batch.
 ORDER, BATCH, MEASURE = 0, 1, 2
 
@@ -99,13 +97,13 @@ def fit(
         SystemExit: SIGTERM or SIGINT came; the checkpoint is saved.
     """
     recipe, count = setting.recipe, len(setting.train)
-    optimizer = adamw(parameter_groups(network, recipe.weight_decay))
+    stepped = optimizers(network, recipe)
     batches = math.ceil(count / recipe.batch_size)
     steps = max(budget.steps for budget in setting.budgets.values())
     # What the rate and the KL term grow over: the same steps whatever other budget is asked for.
     scheduled = recipe.epochs * batches
     state, best = State(), dict[str, Weights]()
-    resumed = checkpoint.resume(network, averaged, optimizer)
+    resumed = checkpoint.resume(network, averaged, stepped)
     if resumed is not None:
         state, best = resumed
     else:
@@ -114,7 +112,8 @@ def fit(
         )
         state.speeds.append(0.0)
     on_epoch(state, resumed is not None)
-    step = Step(network, optimizer, recipe, setting.precision, setting.team)
+    groups = [group for optimizer in stepped for group in optimizer.param_groups]
+    step = Step(network, stepped, recipe, setting.precision, setting.team)
 
     with _signals(leads=setting.leads) as caught:
         while state.step < steps and not _stale(state, setting):
@@ -129,7 +128,7 @@ def fit(
                 rate = learning_rate(state.step, scheduled, recipe.learning_rate, recipe.warmup)
                 draws = generator(setting.seed, BATCH, epoch, batch)
                 x = _batch(setting, rows, draws)
-                for group in optimizer.param_groups:
+                for group in groups:
                     set_rate(group, rate * group["scale"])
                 given = noisy(x, draws, recipe.noise)
                 norm = step(x, given, min(1.0, state.step / scheduled), draws)
@@ -145,7 +144,7 @@ def fit(
                     error = judged(measure(averaged, setting))
                     _keep(state, best, averaged, setting, state.step / batches, error)
                 if caught or checkpoint.due:
-                    checkpoint.save(state, network, averaged, optimizer, best)
+                    checkpoint.save(state, network, averaged, stepped, best)
                 if caught:
                     raise SystemExit(128 + caught[0])
                 if state.step == steps:
@@ -156,7 +155,7 @@ def fit(
             _keep(state, best, averaged, setting, epoch, judged(state.rows[-1]))
             on_epoch(state, False)
             if caught or checkpoint.due:
-                checkpoint.save(state, network, averaged, optimizer, best)
+                checkpoint.save(state, network, averaged, stepped, best)
             if caught:
                 raise SystemExit(128 + caught[0])
     return state, best
@@ -199,24 +198,6 @@ def _batch(setting: Setting, rows: Tensor, draws: torch.Generator) -> Tensor:
     stored = setting.train.rows(rows)
     x = to_input(augment(stored, draws, flip=recipe.flip, shift=recipe.shift))
     return relight(x, draws, recipe.jitter)
-
-
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights, which decay, and biases and single numbers, which do not; wide layers go slower.
-
-    Adam moves every weight by about the learning rate, so a unit's sum moves with the number of its
-    inputs: the 12,288 pixels of the first layer would throw it about at a rate that suits the
-    others. ``scale`` holds each layer's step to that of `WIDE` inputs (Yang et al. 2021).
-    """
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
-        inputs = parameter.shape[1] if parameter.ndim == 2 else 1
-        key = (min(1.0, WIDE / inputs), parameter.ndim > 1)
-        groups.setdefault(key, []).append(parameter)
-    return [
-        {"params": members, "weight_decay": weight_decay if weight else 0.0, "scale": scale}
-        for (scale, weight), members in groups.items()
-    ]
 
 
 @torch.no_grad()

@@ -70,7 +70,7 @@ def set_up(params: Params, model: str, seed: int, recipe: Train, team: Team | No
     network.to(device)
     batches = math.ceil(len(train) / recipe.batch_size)
     fitted = spec.traits.fitted
-    offered = {} if fitted else budgets(recipe, batches, gflop_per_image(network))
+    offered = {} if fitted else budgets(recipe, batches, gflop_per_image(network, recipe))
     setting = Setting(model, seed, recipe, precision, device, train, val, offered, team)
     return SetUp(network, copy.deepcopy(network), setting, provenance)
 

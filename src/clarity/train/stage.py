@@ -211,9 +211,10 @@ def _spent(setting: Setting, state: State) -> dict[str, dict[str, float] | None]
 
 
 def _taught(recipe: Train) -> dict[str, Any]:
-    """For model.json: what was minimised, where that is not the plain squared error."""
+    """For model.json: what was minimised, and by what, where that is not the usual."""
     said: dict[str, Any] = {} if recipe.loss == "mse" else {"loss": recipe.loss}
-    return said | ({"noise": recipe.noise} if recipe.noise else {})
+    said |= {"noise": recipe.noise} if recipe.noise else {}
+    return said | ({} if recipe.optimizer == "adamw" else {"optimizer": recipe.optimizer})
 
 
 def _judged_by(recipe: Train) -> str:

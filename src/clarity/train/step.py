@@ -1,4 +1,4 @@
-"""One optimiser step: forward, backward, gradients clipped, AdamW.
+"""One optimiser step: forward, backward, gradients clipped, the optimisers' steps.
 
 On a GPU a small model's step takes longer to launch, kernel by kernel, than to compute. There it is
 recorded once for every batch size as a CUDA graph, and replayed: the same kernels on the same
@@ -39,7 +39,7 @@ class Step:
 
     Args:
         network: on its device.
-        optimizer: of its parameters; on a GPU with its rates in tensors (`set_rate`).
+        optimizers: of its parameters; on a GPU with their rates in tensors (`set_rate`).
         recipe: its clipping norm and loss.
         precision: ``fp32`` or ``bf16``.
         team: that shares every batch; None: this process alone.
@@ -48,13 +48,13 @@ class Step:
     def __init__(
         self,
         network: Autoencoder,
-        optimizer: torch.optim.Optimizer,
+        optimizers: list[torch.optim.Optimizer],
         recipe: Train,
         precision: str,
         team: Team | None = None,
     ) -> None:
         self._network = network
-        self._optimizer = optimizer
+        self._optimizers = optimizers
         self._clip = recipe.clip
         self._device = next(network.parameters()).device
         self._precision = precision
@@ -100,7 +100,8 @@ class Step:
     def _take(
         self, x: Tensor, given: Tensor | None, progress: float, draws: torch.Generator
     ) -> Tensor:
-        self._optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
         parameters = list(self._network.parameters())
         if self._team is None:
             self._backward(x, given, progress, draws)
@@ -113,7 +114,8 @@ class Step:
             self._network.share = None
             self._team.add_up(parameters)
         norm = clip(parameters, self._clip)
-        take_step(self._optimizer)
+        for optimizer in self._optimizers:
+            take_step(optimizer)
         return norm
 
     def _backward(
