@@ -61,7 +61,7 @@ from clarity.train.loop import Setting, fit
 from clarity.train.setup import resolve_precision
 
 ROOT = Path(__file__).resolve().parent.parent
-MODELS = ("fcn-small", "fcn-large", "conv-small", "conv-medium", "vae-small")
+MODELS = ("conv-small", "vae-small", "fcn-small", "conv-medium", "fcn-large")
 #: The usual recipe.
 EPOCHS, BATCH, RATE = 20, 128, 1e-3
 #: Of which the engineer's loop runs so many.
