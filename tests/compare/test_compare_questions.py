@@ -42,6 +42,16 @@ def test_sizes_trained_differently_get_no_headline_but_the_reason(one_seed: Path
     assert compute["withheld"]["conv"].startswith("not for the same compute: conv-small 2,")
 
 
+def test_what_is_several_times_as_far_off_is_not_told_in_per_cent(one_seed: Path) -> None:
+    table = Training("fcn-large", 0).same_compute_table
+    frame = pd.read_parquet(table)
+    frame["haarpsi"] = 1 - 2 * (1 - frame["haarpsi"])
+    frame.to_parquet(table, index=False)
+    told = asked(judged(), "compute")["headlines"]["train"]
+    # Twice 1.25 × 0.275 against 0.9 × 0.35.
+    assert "Fcn no, the larger is less clear, 2.2 times as far from the original" in told
+
+
 def test_without_a_budget_of_compute_the_question_was_not_asked(one_seed: Path) -> None:
     for name, (family, *_) in DEFAULT.items():
         if family != "pca":

@@ -23,6 +23,8 @@ PLAIN = "MSE"
 _ONE = "One seed, so nothing is confirmed."
 #: So many models that had not converged are named; more are counted.
 _NAMED = 3
+#: From here on a distance is told as so many times another, not by so many per cent.
+_TIMES = 2
 _OUTCOMES = {"confirmed": "yes", "refuted": "no", "undecided": "open"}
 
 
@@ -128,7 +130,9 @@ def _told(claim: Claim, c: Comparison) -> str:
     elif reading == "yes":
         told = f"yes, by {amount}"
     elif reading == "no" and c.reduction.high < 0 and -c.reduction.estimate >= claim.margin:
-        told = f"no, the larger is less clear, by {amount}"
+        far = 1 - c.reduction.estimate
+        apart = f"{far:.1f} times as far from the original" if far >= _TIMES else f"by {amount}"
+        told = f"no, the larger is less clear, {apart}"
     elif reading == "no":
         told = f"no, not by as much as {whole(claim.margin)} ({estimate})"
     else:
