@@ -10,7 +10,7 @@ batch size for about `--seconds`, one after the other; a ratio is taken within a
 table gives the median over rounds with its range. Contenders:
 
 - ours: `clarity.train.loop.fit`, with its draws, augmentation, clipping, averaging, by AdamW;
-- muon: the same by Muon, where the recipe asks for it; how soon it is where is `quality.py`'s;
+- muon: the same by Muon, where the recipe asks for it (what its steps are worth: `quality.py`);
 - bare: forward and backward on one batch that stays, nothing else: what no loop can beat that
   launches its operations one by one, as ours does not on a GPU;
 - plain: indexing, forward, backward, `torch.optim.Adam`, as a tutorial writes it;

@@ -15,8 +15,8 @@ from clarity.errors import ClarityError
 from clarity.models.base import to_input
 from clarity.models.build import build
 from clarity.models.flops import gflop_per_image, gflop_per_step
-from clarity.models.lean import set_rate
-from clarity.models.optimizer import Muon, optimizers, orthogonal
+from clarity.models.lean import flop_counter, set_rate
+from clarity.models.optimizer import Muon, operations, optimizers, orthogonal
 from clarity.params import Model, Train
 from clarity.train import components
 from clarity.train.augment import augment, relight
@@ -178,6 +178,16 @@ def test_muon_steps_as_torchs_own_does() -> None:
             optimizer.step()
         ends.append(weight.detach() - start)
     torch.testing.assert_close(*ends, atol=0.05 * float(ends[1].abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 40), (40, 3), (20, 20), (6, 5, 4, 4)])
+def test_the_operations_of_an_orthogonal_factor_are_what_torch_counts(
+    shape: tuple[int, ...],
+) -> None:
+    weight = torch.ones(shape)
+    with flop_counter() as counter:
+        orthogonal(weight.flatten(1))
+    assert operations(weight) == counter.get_total_flops()
 
 
 def test_what_muon_computes_counts_as_compute() -> None:

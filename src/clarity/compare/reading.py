@@ -127,6 +127,7 @@ class _Reader:
         )
         first, family = details[0], details[0].family
         trained = [one for one in outputs if isinstance(one, Training)]
+        loss, optimizer = _taught(trained[0]) if trained else ("", "")
         budgets = tuple(_budgets(one) for one in trained) if not family_of(family).fitted else ()
         return ModelResults(
             name=name,
@@ -134,8 +135,8 @@ class _Reader:
             widths=first.widths or (),
             latent=first.latent,
             parameters=first.parameters,
-            loss=_loss(trained[0]) if trained else "",
-            optimizer=_optimizer(trained[0]) if trained else "",
+            loss=loss,
+            optimizer=optimizer,
             flops=first.flops,
             weight_bytes=first.weight_bytes,
             trainings=tuple(outputs),
@@ -285,7 +286,8 @@ def _budgets(training: Training) -> Mapping[Question, Budget | None]:
     return found
 
 
-def _loss(training: Training) -> str:
+def _taught(training: Training) -> tuple[str, str]:
+    """What it minimised, in words, and the optimiser."""
     content = _json(training.description, training.made_by)
     noise = content.get("noise")
     try:
@@ -295,11 +297,8 @@ def _loss(training: Training) -> str:
             f"{training.description}: loss {content['loss']!r} is not known; "
             f"run `dvc repro -f {training.made_by}`"
         ) from None
-    return f"{said} with noise of {noise:g} on the input" if noise else said
-
-
-def _optimizer(training: Training) -> str:
-    return str(_json(training.description, training.made_by).get("optimizer", "adamw"))
+    loss = f"{said} with noise of {noise:g} on the input" if noise else said
+    return loss, str(content.get("optimizer", "adamw"))
 
 
 def _spectra(trainings: Sequence[Outputs]) -> dict[Population, Spectrum]:

@@ -6,7 +6,7 @@ import torch
 
 from clarity.models.base import Autoencoder
 from clarity.models.lean import flop_counter
-from clarity.models.optimizer import is_matrix, orthogonal
+from clarity.models.optimizer import by_muon, operations
 from clarity.params import Train
 
 #: A training step costs about three forward passes: one forward, two backward (Kaplan et al. 2020).
@@ -35,10 +35,4 @@ def gflop_per_image(model: Autoencoder, recipe: Train) -> float:
 
 def gflop_per_step(model: Autoencoder, recipe: Train) -> float:
     """GFLOP of the optimiser's products of matrices in one step."""
-    if recipe.optimizer != "muon":
-        return 0.0
-    with torch.no_grad(), flop_counter() as counter:
-        for parameter in model.parameters():
-            if is_matrix(parameter):
-                orthogonal(torch.zeros(parameter.shape).flatten(1))
-    return float(counter.get_total_flops()) / 1e9
+    return sum(operations(p) for p in model.parameters() if by_muon(p, recipe)) / 1e9

@@ -24,16 +24,21 @@ _MADE = "__dynamo_disable"
 
 
 def adamw(groups: list[dict[str, Any]]) -> torch.optim.AdamW:
-    """Fused AdamW (Loshchilov & Hutter 2019) over parameter groups; step it with `take_step`.
+    """Fused AdamW (Loshchilov & Hutter 2019) over parameter groups; step it with `take_step`."""
+    on_cpu = groups[0]["params"][0].device.type == "cpu"
+    return torch.optim.AdamW(rated(groups), fused=True, capturable=not on_cpu)
 
-    On a GPU its rates are tensors there, so that a recorded step reads the current one: `set_rate`.
+
+def rated(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Parameter groups as an optimiser is made of them here, whose rate `set_rate` sets.
+
+    On a GPU rates are tensors there, so that a recorded step reads the current one.
     """
     _leave_alone(torch.optim.Optimizer)
     device = groups[0]["params"][0].device
     if device.type == "cpu":
-        return torch.optim.AdamW(groups, fused=True)
-    groups = [group | {"lr": torch.zeros((), device=device)} for group in groups]
-    return torch.optim.AdamW(groups, fused=True, capturable=True)
+        return groups
+    return [group | {"lr": torch.zeros((), device=device)} for group in groups]
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:

@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clarity.models.lean import adamw
+from clarity.models.lean import adamw, rated
 from clarity.params import Train
 
 #: Inputs of a linear layer beyond which AdamW's learning rate for it is lowered in proportion.
 WIDE = 1024
 #: Share of the momentum that a step keeps, and of it in the step itself (Nesterov's).
 MOMENTUM = 0.95
-#: Iterations, and their polynomial's coefficients: singular values from 0.003 up come to 0.7 to 1.2
-#: (Jordan et al. 2024).
+#: Iterations, and their polynomial's coefficients: singular values from 0.0015 up come to 0.68 to
+#: 1.2 (Jordan et al. 2024).
 ITERATIONS, A, B, C = 5, 3.4445, -4.7750, 2.0315
 #: Root mean square of the elements of one of AdamW's steps, at a rate of 1 (Liu et al. 2025).
 ADAMW_STEP = 0.2
@@ -41,9 +41,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
-        device = groups[0]["params"][0].device
-        rate = 0.0 if device.type == "cpu" else torch.zeros((), device=device)
-        super().__init__([{"lr": rate} | group for group in groups], {"weight_decay": 0.0})
+        super().__init__(rated(groups), {"lr": 0.0, "weight_decay": 0.0})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -83,6 +81,12 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return x.T if matrix.shape[0] > matrix.shape[1] else x
 
 
+def operations(weight: Tensor) -> int:
+    """Floating-point operations of `orthogonal`'s products for one weight."""
+    short, long = sorted((weight.shape[0], weight[0].numel()))
+    return 4 * short**2 * long + 2 * short**3 * (4 * ITERATIONS - 3)
+
+
 def optimizers(network: nn.Module, recipe: Train) -> list[torch.optim.Optimizer]:
     """What steps the parameters of a network on its device; of each the groups carry ``scale``.
 
@@ -94,7 +98,7 @@ def optimizers(network: nn.Module, recipe: Train) -> list[torch.optim.Optimizer]
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     matrices: list[nn.Parameter] = []
     for parameter in network.parameters():
-        if recipe.optimizer == "muon" and is_matrix(parameter):
+        if by_muon(parameter, recipe):
             matrices.append(parameter)
             continue
         inputs = parameter.shape[1] if parameter.ndim == 2 else 1
@@ -116,6 +120,6 @@ def optimizers(network: nn.Module, recipe: Train) -> list[torch.optim.Optimizer]
     return found
 
 
-def is_matrix(parameter: Tensor) -> bool:
-    """Whether Muon steps it where a recipe asks for Muon."""
-    return parameter.ndim > 1
+def by_muon(parameter: Tensor, recipe: Train) -> bool:
+    """Whether Muon steps a parameter, and not AdamW."""
+    return recipe.optimizer == "muon" and parameter.ndim > 1

@@ -112,6 +112,7 @@ def fit(
         )
         state.speeds.append(0.0)
     on_epoch(state, resumed is not None)
+    # Not before: to resume puts other groups in their place.
     groups = [group for optimizer in stepped for group in optimizer.param_groups]
     step = Step(network, stepped, recipe, setting.precision, setting.team)
 
